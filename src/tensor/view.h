@@ -1,0 +1,38 @@
+// A typed, row-major, contiguous window on memory that somebody else owns.
+#ifndef HOPSKIP_TENSOR_VIEW_H_
+#define HOPSKIP_TENSOR_VIEW_H_
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+
+#include "tensor/dtype.h"
+
+namespace hopskip {
+
+// Shape is outermost first, as in PyTorch and safetensors (GGUF stores it the other way round).
+struct TensorView {
+  static constexpr int kMaxRank = 4;
+
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  int rank = 0;
+  std::array<int64_t, kMaxRank> shape{};
+
+  int64_t elements() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank; ++i) {
+      n *= shape[i];
+    }
+    return n;
+  }
+  int64_t bytes() const { return row_bytes(dtype, elements()); }
+  template <typename T>
+  const T* as() const {
+    return static_cast<const T*>(data);
+  }
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_TENSOR_VIEW_H_
