@@ -1,0 +1,69 @@
+// A tile plan says which rows and keys vote together, in which order tiles are visited and what the
+// votes compare with. Each kernel declares its plan and the reference replays it, so skip maps can
+// be compared bit by bit.
+#ifndef HOPSKIP_ATTENTION_TILE_PLAN_H_
+#define HOPSKIP_ATTENTION_TILE_PLAN_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+namespace hopskip {
+
+// The order in which a row tile visits its spans of keys.
+enum class VisitOrder : uint8_t {
+  kFirstToLast,
+  kLastToFirst,
+  // The first span (it holds the attention sink), then the last (the diagonal), then inward from
+  // it.
+  kSinkDiagonalInward,
+};
+
+// What the running maximum starts from, besides −inf.
+enum class MaxSeed : uint8_t {
+  kNone,
+  // The row's maximum over all its keys: scores are computed in a first pass, votes in a second.
+  kExact,
+};
+
+struct TilePlan {
+  // Query tokens of one tile, counted from the first query token of the sequence in this step.
+  int rows = 16;
+  // Query heads of one KV group that vote together: 1, or the group size.
+  int heads = 1;
+  // Keys of one tile; tiles start at multiples of this position in the sequence.
+  int keys = 16;
+  // Keys scored before their tiles vote, a multiple of `keys`. A vote compares with the maximum
+  // over every key scored so far; with span == keys that is the published rule.
+  int span = 256;
+  VisitOrder order = VisitOrder::kSinkDiagonalInward;
+  MaxSeed seed = MaxSeed::kNone;
+
+  bool operator==(const TilePlan&) const = default;
+};
+
+// The span visited as number `visit` of spans [first, last].
+inline int64_t visited_span(VisitOrder order, int64_t visit, int64_t first, int64_t last) {
+  switch (order) {
+    case VisitOrder::kFirstToLast:
+      return first + visit;
+    case VisitOrder::kLastToFirst:
+      return last - visit;
+    case VisitOrder::kSinkDiagonalInward:
+      return visit == 0 ? first : last - (visit - 1);
+  }
+  return first;
+}
+
+// E.g. "16x16/256 sink-diagonal-inward exact": rows × keys / span, order, seed; profiles store it,
+// because factors are comparable only within one plan.
+std::string to_string(const TilePlan& plan);
+// The inverse of to_string. Throws InvalidArgument that shows the expected form.
+TilePlan parse_tile_plan(const std::string& text);
+// Throws InvalidArgument unless rows, keys > 0, heads is 1 or `group`, and span is a multiple of
+// keys.
+void validate(const TilePlan& plan, int group);
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_ATTENTION_TILE_PLAN_H_
