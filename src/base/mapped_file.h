@@ -1,0 +1,37 @@
+// A file mapped read-only into memory.
+#ifndef HOPSKIP_BASE_MAPPED_FILE_H_
+#define HOPSKIP_BASE_MAPPED_FILE_H_
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace hopskip {
+
+// Moves, does not copy; the bytes stay where they are when the object moves. The mapping is private
+// and read-only; a file that shrinks while it is mapped faults on access, as with every mmap.
+class MappedFile {
+ public:
+  // Throws NotFound when the file is not there, InvalidArgument for a directory, a device or a file
+  // that cannot be read, Corrupt for an empty file. Every message names the path.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  const std::string& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return bytes_; }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  }
+
+ private:
+  std::string path_;
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_BASE_MAPPED_FILE_H_
