@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -169,7 +170,7 @@ struct BackendOptions {
   // CPU instruction set to use: "" (the best), "avx512_bf16", "avx2", "scalar".
   std::string simd;
   // Replace the tile plan of a phase, for experiments; a kernel that cannot follow it throws.
-  PerPhase<const TilePlan*> tile_plans{};
+  PerPhase<std::optional<TilePlan>> tile_plans{};
 };
 
 // A row of the table in backends.cc.
