@@ -1,0 +1,53 @@
+"""Appends benchmark results to a CSV file; the columns are described in bench/README.md."""
+
+import csv
+import datetime
+import os
+import pathlib
+import statistics
+import subprocess
+
+COLUMNS = ["date", "machine", "commit", "program", "command", "case", "metric", "value", "unit", "low",
+           "high", "samples"]
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def machine():
+    """CPU model, usable cores and memory of this machine, in words."""
+    cpu, memory = "unknown CPU", 0
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            memory = round(int(line.split()[1]) / 2**20)
+    return f"{cpu}; {len(os.sched_getaffinity(0))} cores; {memory} GiB"
+
+
+def commit():
+    """Short hash of the tree's commit; a trailing + says that tracked files differ from it."""
+    def git(*arguments):
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+    return (git("rev-parse", "--short", "HEAD") or "none") + ("+" if git("status", "-s", "-uno") else "")
+
+
+def row(program, command, case, metric, samples, unit):
+    """One CSV row: the median of `samples` (numbers) with their range."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "machine": machine(), "commit": commit(), "program": program, "command": command, "case": case,
+        "metric": metric, "value": f"{statistics.median(samples):.6g}", "unit": unit,
+        "low": f"{min(samples):.6g}", "high": f"{max(samples):.6g}", "samples": len(samples)}
+
+
+def append(path, rows):
+    """Adds rows to the CSV at `path`; a new file gets the header first."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
