@@ -1,0 +1,75 @@
+#include "attention/tile_plan.h"
+
+#include <array>
+#include <regex>
+#include <string_view>
+
+#include "base/check.h"
+
+namespace hopskip {
+namespace {
+
+struct OrderName {
+  VisitOrder order;
+  std::string_view name;
+};
+constexpr std::array<OrderName, 3> kOrders{{
+    {VisitOrder::kFirstToLast, "first-to-last"},
+    {VisitOrder::kLastToFirst, "last-to-first"},
+    {VisitOrder::kSinkDiagonalInward, "sink-diagonal-inward"},
+}};
+
+}  // namespace
+
+std::string to_string(const TilePlan& plan) {
+  std::string text = fmt::format("{}", plan.rows);
+  if (plan.heads > 1) {
+    text += fmt::format("*{}", plan.heads);
+  }
+  text +=
+      fmt::format("x{}/{} {}", plan.keys, plan.span, kOrders[static_cast<size_t>(plan.order)].name);
+  return plan.seed == MaxSeed::kExact ? text + " exact" : text;
+}
+
+TilePlan parse_tile_plan(const std::string& text) {
+  static const std::regex pattern(
+      R"((\d{1,6})(\*(\d{1,4}))?x(\d{1,6})/(\d{1,6}) ([a-z-]+)( exact)?)");
+  std::smatch match;
+  const auto malformed = [&]() {
+    fail(ErrorCode::kInvalidArgument,
+         "'{}' is not a tile plan; expected rows[*heads]xkeys/span order [exact], e.g. "
+         "'16x16/256 sink-diagonal-inward', with an order of first-to-last, last-to-first, "
+         "sink-diagonal-inward",
+         text);
+  };
+  if (!std::regex_match(text, match, pattern)) {
+    malformed();
+  }
+  TilePlan plan;
+  plan.rows = std::stoi(match[1]);
+  plan.heads = match[3].matched ? std::stoi(match[3]) : 1;
+  plan.keys = std::stoi(match[4]);
+  plan.span = std::stoi(match[5]);
+  plan.seed = match[7].matched ? MaxSeed::kExact : MaxSeed::kNone;
+  for (const OrderName& row : kOrders) {
+    if (match[6] == row.name) {
+      plan.order = row.order;
+      return plan;
+    }
+  }
+  malformed();
+  return plan;
+}
+
+void validate(const TilePlan& plan, int group) {
+  check(plan.rows > 0 && plan.keys > 0, ErrorCode::kInvalidArgument,
+        "tile plan '{}': rows and keys must be positive", to_string(plan));
+  check(plan.heads == 1 || plan.heads == group, ErrorCode::kInvalidArgument,
+        "tile plan '{}': heads voting together must be 1 or the group size {}", to_string(plan),
+        group);
+  check(plan.span >= plan.keys && plan.span % plan.keys == 0, ErrorCode::kInvalidArgument,
+        "tile plan '{}': the span must be a multiple of the {} keys of a tile", to_string(plan),
+        plan.keys);
+}
+
+}  // namespace hopskip
