@@ -1,0 +1,13 @@
+#!/bin/bash
+# build.sh PRESET: configures with that preset of CMakePresets.json where needed, and builds.
+# Preset run keeps a folder that is already configured, for it holds more than it needs.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+cd "$(dirname "$0")/.."
+
+preset=$1
+if [[ $preset != run || ! -f build/build.ninja ]]; then
+  step "configure preset $preset" cmake --preset "$preset"
+fi
+cmake --build --preset "$preset" --parallel "$(nproc)" >&2 ||
+  die "the build of preset $preset failed: the compiler's message is above"
