@@ -1,0 +1,81 @@
+// The engine: token ids in, token ids out; continuous batching over one model and one KV cache.
+#ifndef HOPSKIP_ENGINE_ENGINE_H_
+#define HOPSKIP_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/sequence.h"
+#include "kernels/backend.h"
+#include "weights/checkpoint.h"
+
+namespace hopskip {
+
+struct EngineOptions {
+  // Longest prompt + output of a request; 0: what the checkpoint claims. A larger value than that
+  // is refused.
+  int64_t context = 0;
+  // Tokens the KV cache holds over all requests; 0: one full context. Below `context` it bounds the
+  // context.
+  int64_t kv_tokens = 0;
+  DType kv_dtype = DType::kBF16;
+  // Tokens a step processes at most; a longer prompt is prefilled in chunks.
+  int64_t chunk_tokens = 2048;
+  int max_sequences = 64;    // that run at a time; further ones queue
+  bool prefix_reuse = true;  // share K and V of common prompt prefixes between requests
+};
+
+struct EngineStats {
+  int64_t running = 0;
+  int64_t waiting = 0;
+  int64_t kv_pages = 0;
+  int64_t kv_pages_in_use = 0;  // held by requests; what is kept for reuse counts as free
+  int64_t steps = 0;
+  int64_t prompt_tokens = 0;  // processed
+  int64_t reused_tokens = 0;
+  int64_t generated_tokens = 0;
+  int64_t preemptions = 0;
+  PerPhase<SkipCounts> skip;
+};
+
+// Not thread-safe: one thread owns the engine; add() and cancel() go between its steps.
+class Engine {
+ public:
+  // The checkpoint and the backend must outlive the engine. Throws Unsupported for a model, dtype
+  // or shape that cannot run, Corrupt for missing or misshapen tensors, InvalidArgument for
+  // options.
+  Engine(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options = {});
+  ~Engine();
+
+  // Queues a request. Throws InvalidArgument, with the numbers and a way out, for an empty prompt,
+  // ids outside the vocabulary, parameters out of range, or a prompt that leaves no room in the
+  // context.
+  RequestId add(Request request);
+  // The request's next and last event, of the next step(), is kCancelled. False when it has
+  // finished already or never was.
+  bool cancel(RequestId id);
+  // Nothing to do: step() would return nothing.
+  bool idle() const;
+  // One step over the batch: at most one token for each request, in order of arrival. Valid until
+  // the next call. A backend error ends the requests of that step with kError.
+  std::span<const Event> step();
+
+  EngineStats stats() const;
+  // Of a request that has not finished; nullptr otherwise. Valid until the next call.
+  const SequenceStats* stats(RequestId id) const;
+
+  const ModelConfig& config() const;
+  int64_t context() const;  // longest prompt + output
+  // How attention runs: the tile plan of each phase is what factors are calibrated for.
+  PerPhase<TilePlan> tile_plans() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_ENGINE_ENGINE_H_

@@ -1,0 +1,78 @@
+// From logits to a token.
+#ifndef HOPSKIP_ENGINE_SAMPLING_H_
+#define HOPSKIP_ENGINE_SAMPLING_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace hopskip {
+
+// Applied in this order: penalties, temperature, top-k, top-p, min-p. Names and meanings as in vLLM
+// and OpenAI's API.
+struct SamplingParams {
+  double temperature = 1.0;  // ≥ 0; 0: greedy, of equal logits the lowest id
+  int top_k = 0;             // ≥ 0; 0: all tokens
+  double top_p = 1.0;        // in (0, 1]; of the distribution that top-k leaves
+  double min_p = 0.0;        // in [0, 1]; relative to the most likely token
+  // > 0; divides positive and multiplies negative logits of tokens seen in prompt or output.
+  double repetition_penalty = 1.0;
+  // −2 … 2; subtracted once from tokens in the output, and once for each occurrence.
+  double presence_penalty = 0.0;
+  double frequency_penalty = 0.0;
+  std::optional<uint64_t> seed;  // none: the engine draws one for the request
+  // none: no log-probabilities; n ≥ 0: of the chosen token and the n most likely (n ≤ 64). They
+  // are the model's own, before penalties and temperature.
+  std::optional<int> logprobs;
+};
+
+// Throws InvalidArgument naming the field and its range.
+void validate(const SamplingParams& params);
+
+struct TokenLogprob {
+  int32_t id = 0;
+  float logprob = 0.0f;
+};
+
+struct SampledToken {
+  int32_t id = 0;
+  float logprob = 0.0f;           // 0 unless asked for
+  std::vector<TokenLogprob> top;  // most likely first
+};
+
+// The sampling state of one sequence. The n-th token depends on the parameters, the seed, n, the
+// logits and the tokens before it, and on nothing else: batching and preemption cannot change it.
+class Sampler {
+ public:
+  Sampler(const SamplingParams& params, uint64_t seed, std::span<const int32_t> prompt);
+
+  // logits: [vocab], finite or −inf. Records the token as generated.
+  SampledToken sample(std::span<const float> logits);
+
+ private:
+  struct Seen {
+    bool in_prompt = false;
+    int32_t generated = 0;
+  };
+
+  bool penalises() const;
+  void penalise(std::span<float> logits) const;
+  int32_t draw(std::span<const float> logits);
+  double uniform() const;
+
+  SamplingParams params_;
+  uint64_t seed_;
+  int64_t generated_ = 0;
+  std::unordered_map<int32_t, Seen> seen_;  // kept only where a penalty needs it
+  std::vector<float> penalised_;            // scratch
+  std::vector<TokenLogprob> candidates_;    // scratch
+};
+
+// log Σ exp(x): x is not empty.
+double log_sum_exp(std::span<const float> x);
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_ENGINE_SAMPLING_H_
