@@ -8,33 +8,12 @@
 #include <unordered_map>
 #include <vector>
 
-namespace hopskip {
+#include "hopskip/types.h"
 
-// Applied in this order: penalties, temperature, top-k, top-p, min-p. Names and meanings as in vLLM
-// and OpenAI's API.
-struct SamplingParams {
-  double temperature = 1.0;  // ≥ 0; 0: greedy, of equal logits the lowest id
-  int top_k = 0;             // ≥ 0; 0: all tokens
-  double top_p = 1.0;        // in (0, 1]; of the distribution that top-k leaves
-  double min_p = 0.0;        // in [0, 1]; relative to the most likely token
-  // > 0; divides positive and multiplies negative logits of tokens seen in prompt or output.
-  double repetition_penalty = 1.0;
-  // −2 … 2; subtracted once from tokens in the output, and once for each occurrence.
-  double presence_penalty = 0.0;
-  double frequency_penalty = 0.0;
-  std::optional<uint64_t> seed;  // none: the engine draws one for the request
-  // none: no log-probabilities; n ≥ 0: of the chosen token and the n most likely (n ≤ 64). They
-  // are the model's own, before penalties and temperature.
-  std::optional<int> logprobs;
-};
+namespace hopskip {
 
 // Throws InvalidArgument naming the field and its range.
 void validate(const SamplingParams& params);
-
-struct TokenLogprob {
-  int32_t id = 0;
-  float logprob = 0.0f;
-};
 
 struct SampledToken {
   int32_t id = 0;

@@ -17,8 +17,6 @@
 
 namespace hopskip {
 
-using RequestId = int64_t;
-
 // Logits of consecutive prompt positions, valid during the callback.
 struct PromptLogits {
   int64_t begin = 0;              // prompt position of the first row
@@ -47,35 +45,6 @@ struct Request {
   // Called in order of position, each position once, before the first generated token.
   std::function<void(const PromptLogits&)> on_prompt_logits;
 };
-
-// Of one phase of one request. What a preemption made the engine compute again counts again.
-struct PhaseStats {
-  double threshold_scale_factor = 0.0;
-  int64_t tokens = 0;  // processed in this phase
-  int64_t steps = 0;
-  // Of `tokens`, those that ran dense although the factor is above 0: fewer keys than min_context.
-  int64_t tokens_below_min_context = 0;
-  std::vector<SkipCounts> counts;  // [num_layers][num_heads]
-
-  SkipCounts total() const;
-};
-
-struct SequenceStats {
-  int num_layers = 0;
-  int num_heads = 0;
-  int64_t prompt_tokens = 0;
-  int64_t reused_tokens = 0;  // prompt tokens whose K and V another request had left behind
-  int64_t generated_tokens = 0;
-  int64_t preemptions = 0;
-  PerPhase<PhaseStats> phases;
-  // Seconds since add(); negative: has not happened.
-  double started_s = -1.0;      // first step
-  double first_token_s = -1.0;  // TTFT; with max_new_tokens = 0, when the prompt was done
-  double finished_s = -1.0;
-};
-
-enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
-std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", …
 
 struct Event {
   RequestId id = 0;
