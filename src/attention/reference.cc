@@ -12,14 +12,43 @@ namespace {
 
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 
-// One query row of a tile: a token of a head, with its online-softmax state.
+// The online softmax of one row.
+struct Softmax {
+  double m = kMinusInfinity;  // running maximum, log2 units
+  double l = 0.0;             // running sum of exp2(s − m)
+  std::vector<double> acc;    // [head_dim]
+
+  // Raises m to at least `other` and rescales what was summed so far.
+  void raise(double other) {
+    if (other <= m) {
+      return;
+    }
+    const double rescale = m == kMinusInfinity ? 0.0 : std::exp2(m - other);
+    m = other;
+    l *= rescale;
+    for (double& value : acc) {
+      value *= rescale;
+    }
+  }
+
+  void merge(Softmax other) {
+    raise(other.m);
+    other.raise(m);
+    l += other.l;
+    for (size_t d = 0; d < acc.size(); ++d) {
+      acc[d] += other.acc[d];
+    }
+  }
+};
+
+// One query row of a tile: a token of a head.
 struct Row {
   int64_t token;
   int head;
   KeyRange keys;
-  double m = kMinusInfinity;     // running maximum, log2 units
-  double l = 0.0;                // running sum of exp2(s − m)
-  std::vector<double> acc;       // [head_dim]
+  double seed = kMinusInfinity;
+  Softmax split;                 // of the split at hand
+  Softmax total;                 // of the splits before it
   std::vector<double> scores;    // [plan.span], of the span at hand; −inf where masked
   std::vector<double> tile_max;  // [plan.span / plan.keys]
 };
@@ -38,12 +67,19 @@ class TileReplay {
       begin = std::min(begin, row.keys.begin);
       end = std::max(end, row.keys.end);
     }
-    if (begin < end) {
-      const int64_t first = begin / plan_.span;
-      const int64_t last = (end - 1) / plan_.span;
+    const int64_t split = plan_.split > 0 ? plan_.split : std::max<int64_t>(end, plan_.span);
+    for (int64_t split_begin = begin / split * split; split_begin < end; split_begin += split) {
+      for (Row& row : rows_) {
+        row.split = {row.seed, 0.0, std::vector<double>(shape_.head_dim, 0.0)};
+      }
+      const int64_t first = std::max(begin, split_begin) / plan_.span;
+      const int64_t last = (std::min(end, split_begin + split) - 1) / plan_.span;
       for (int64_t visit = 0; visit <= last - first; ++visit) {
         visit_span(visited_span(plan_.order, visit, first, last), head_tile, row_tile, forced,
                    result);
+      }
+      for (Row& row : rows_) {
+        row.total.merge(row.split);
       }
     }
     finish(result);
@@ -59,12 +95,12 @@ class TileReplay {
         row.token = token;
         row.head = static_cast<int>(head_tile) * plan_.heads + h;
         row.keys = visible_keys(shape_, in_.kv_len - in_.q_len + token, in_.kv_len);
-        row.acc.assign(shape_.head_dim, 0.0);
+        row.total.acc.assign(shape_.head_dim, 0.0);
         row.scores.resize(plan_.span);
         row.tile_max.resize(plan_.span / plan_.keys);
         if (plan_.seed == MaxSeed::kExact) {
           for (int64_t key = row.keys.begin; key < row.keys.end; ++key) {
-            row.m = std::max(row.m, score(row, key));
+            row.seed = std::max(row.seed, score(row, key));
           }
         }
         rows_.push_back(std::move(row));
@@ -139,7 +175,7 @@ class TileReplay {
     double to_keep = std::numeric_limits<double>::infinity();
     double to_skip = 0.0;
     for (const Row& row : rows_) {
-      double running = row.m;
+      double running = row.split.m;
       for (size_t other = 0; other < row.tile_max.size(); ++other) {
         if (static_cast<int64_t>(other) != tile) {
           running = std::max(running, row.tile_max[other]);
@@ -163,42 +199,35 @@ class TileReplay {
     if (row.tile_max[tile] == kMinusInfinity) {
       return;
     }
-    const double m = std::max(row.m, row.tile_max[tile]);
-    const double rescale = row.m == kMinusInfinity ? 0.0 : std::exp2(row.m - m);
-    row.m = m;
-    row.l *= rescale;
-    for (double& value : row.acc) {
-      value *= rescale;
-    }
+    row.split.raise(row.tile_max[tile]);
     for (int64_t i = tile * plan_.keys; i < (tile + 1) * plan_.keys; ++i) {
       if (row.scores[i] == kMinusInfinity) {
         continue;
       }
-      const double p = std::exp2(row.scores[i] - m);
+      const double p = std::exp2(row.scores[i] - row.split.m);
       const float* v = key_row(in_.v, row, span * plan_.span + i);
-      row.l += p;
+      row.split.l += p;
       for (int d = 0; d < shape_.head_dim; ++d) {
-        row.acc[d] += p * static_cast<double>(v[d]);
+        row.split.acc[d] += p * static_cast<double>(v[d]);
       }
     }
   }
 
-  void finish(ReferenceOutput& result) const {
-    for (const Row& row : rows_) {
-      const int64_t index = row.token * shape_.num_heads + row.head;
-      double l = row.l;
-      double m = row.m;
-      double rescale = 1.0;
+  void finish(ReferenceOutput& result) {
+    for (Row& row : rows_) {
+      Softmax& total = row.total;
       if (shape_.sinks != nullptr) {
         const double sink = static_cast<double>(shape_.sinks[row.head]) * std::numbers::log2e;
-        const double with_sink = std::max(m, sink);
-        rescale = m == kMinusInfinity ? 0.0 : std::exp2(m - with_sink);
-        l = l * rescale + std::exp2(sink - with_sink);
-        m = with_sink;
+        total.raise(sink);
+        total.l += std::exp2(sink - total.m);
       }
-      result.lse[index] = l > 0.0 ? (m + std::log2(l)) * std::numbers::ln2 : kMinusInfinity;
+      if (total.l == 0.0) {
+        continue;  // the row saw no key: out stays 0, lse −inf
+      }
+      const int64_t index = row.token * shape_.num_heads + row.head;
+      result.lse[index] = (total.m + std::log2(total.l)) * std::numbers::ln2;
       for (int d = 0; d < shape_.head_dim; ++d) {
-        result.out[index * shape_.head_dim + d] = l > 0.0 ? row.acc[d] * rescale / l : 0.0;
+        result.out[index * shape_.head_dim + d] = total.acc[d] / total.l;
       }
     }
   }

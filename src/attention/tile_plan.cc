@@ -28,16 +28,22 @@ std::string to_string(const TilePlan& plan) {
   }
   text +=
       fmt::format("x{}/{} {}", plan.keys, plan.span, kOrders[static_cast<size_t>(plan.order)].name);
-  return plan.seed == MaxSeed::kExact ? text + " exact" : text;
+  if (plan.seed == MaxSeed::kExact) {
+    text += " exact";
+  }
+  if (plan.split > 0) {
+    text += fmt::format(" split {}", plan.split);
+  }
+  return text;
 }
 
 TilePlan parse_tile_plan(const std::string& text) {
   static const std::regex pattern(
-      R"((\d{1,6})(\*(\d{1,4}))?x(\d{1,6})/(\d{1,6}) ([a-z-]+)( exact)?)");
+      R"((\d{1,6})(\*(\d{1,4}))?x(\d{1,6})/(\d{1,6}) ([a-z-]+)( exact)?( split (\d{1,8}))?)");
   std::smatch match;
   const auto malformed = [&]() {
     fail(ErrorCode::kInvalidArgument,
-         "'{}' is not a tile plan; expected rows[*heads]xkeys/span order [exact], e.g. "
+         "'{}' is not a tile plan; expected rows[*heads]xkeys/span order [exact] [split N], e.g. "
          "'16x16/256 sink-diagonal-inward', with an order of first-to-last, last-to-first, "
          "sink-diagonal-inward",
          text);
@@ -51,8 +57,9 @@ TilePlan parse_tile_plan(const std::string& text) {
   plan.keys = std::stoi(match[4]);
   plan.span = std::stoi(match[5]);
   plan.seed = match[7].matched ? MaxSeed::kExact : MaxSeed::kNone;
+  plan.split = match[9].matched ? std::stoi(match[9]) : 0;
   for (const OrderName& row : kOrders) {
-    if (match[6] == row.name) {
+    if (match[6].str() == row.name) {
       plan.order = row.order;
       return plan;
     }
@@ -70,6 +77,8 @@ void validate(const TilePlan& plan, int group) {
   check(plan.span >= plan.keys && plan.span % plan.keys == 0, ErrorCode::kInvalidArgument,
         "tile plan '{}': the span must be a multiple of the {} keys of a tile", to_string(plan),
         plan.keys);
+  check(plan.split >= 0 && plan.split % plan.span == 0, ErrorCode::kInvalidArgument,
+        "tile plan '{}': a split must be a multiple of the span", to_string(plan));
 }
 
 }  // namespace hopskip

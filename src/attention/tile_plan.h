@@ -38,6 +38,9 @@ struct TilePlan {
   int span = 256;
   VisitOrder order = VisitOrder::kSinkDiagonalInward;
   MaxSeed seed = MaxSeed::kNone;
+  // Keys of one split, a multiple of `span`; every split restarts from the seed and the splits are
+  // merged at the end. 0: one pass over all keys.
+  int split = 0;
 
   bool operator==(const TilePlan&) const = default;
 };
@@ -55,8 +58,8 @@ inline int64_t visited_span(VisitOrder order, int64_t visit, int64_t first, int6
   return first;
 }
 
-// E.g. "16x16/256 sink-diagonal-inward exact": rows × keys / span, order, seed; profiles store it,
-// because factors are comparable only within one plan.
+// E.g. "16x16/256 sink-diagonal-inward exact split 4096": rows × keys / span, order, seed, split;
+// profiles store it, because factors are comparable only within one plan.
 std::string to_string(const TilePlan& plan);
 // The inverse of to_string. Throws InvalidArgument that shows the expected form.
 TilePlan parse_tile_plan(const std::string& text);
