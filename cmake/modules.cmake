@@ -36,6 +36,7 @@ function(hopskip_test kind module)
   add_executable(${target} ${sources})
   hopskip_flags(${target})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${target} PRIVATE HOPSKIP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE hopskip_test_support ${ARG_LIBS} hopskip::gtest)
   gtest_discover_tests(${target} TEST_PREFIX ${kind}/${module}/ DISCOVERY_MODE PRE_TEST
                        PROPERTIES LABELS ${kind} TIMEOUT 300)
