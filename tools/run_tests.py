@@ -41,7 +41,7 @@ FAST = ["--label-regex", "unit|property|parity"]
 STEPS = [
     ("build release", build("release"), False, None),
     ("ctest release", ctest("release"), True, "build release"),
-    ("pytest", pytest("tests/e2e", "tools/tests"), True, "build release"),
+    ("pytest", pytest("tests", "tools/tests"), True, "build release"),
     ("build asan-ubsan", build("asan-ubsan"), False, None),
     ("ctest asan-ubsan", ctest("asan-ubsan", *FAST), True, "build asan-ubsan"),
     ("build tsan", build("tsan"), False, None),
