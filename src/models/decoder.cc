@@ -1,0 +1,111 @@
+#include "models/decoder.h"
+
+#include "models/layers/gqa.h"
+#include "models/layers/loader.h"
+#include "models/layers/mlp.h"
+#include "models/layers/rope.h"
+
+namespace hopskip {
+namespace {
+
+struct Layer {
+  WeightPtr attention_norm;
+  Gqa attention;
+  WeightPtr mlp_norm;
+  Mlp mlp;
+};
+
+class Decoder : public Model {
+ public:
+  Decoder(const Checkpoint& checkpoint, Backend& backend)
+      : Model(checkpoint.config),
+        backend_(backend),
+        eps_(static_cast<float>(config().rms_norm_eps)),
+        rope_(make_rope(config())) {
+    const ModelConfig& c = config();
+    const Loader load(checkpoint, backend);
+    embedding_ = load.matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
+    for (int64_t i = 0; i < c.num_layers; ++i) {
+      const Loader layer = load.in(fmt::format("model.layers.{}.", i));
+      layers_.push_back({layer.vector("input_layernorm.weight", c.hidden_size),
+                         Gqa(layer.in("self_attn."), c, c.window(i)),
+                         layer.vector("post_attention_layernorm.weight", c.hidden_size),
+                         Mlp(layer.in("mlp."), c)});
+    }
+    final_norm_ = load.vector("model.norm.weight", c.hidden_size);
+    if (!c.tie_word_embeddings) {
+      head_ = load.matrix("lm_head.weight", c.vocab_size, c.hidden_size);
+    }
+  }
+
+  AttentionShape attention_shape() const override {
+    AttentionShape shape = layers_.front().attention.shape();
+    shape.window = 0;
+    return shape;
+  }
+
+  Matrix forward(const ModelStep& step) override {
+    const int64_t num_tokens = std::ssize(step.tokens);
+    const auto plan = backend_.plan_attention(*step.kv, step.sequences);
+    Matrix x = backend_.allocate(num_tokens, config().hidden_size);
+    Matrix normed = backend_.allocate(num_tokens, config().hidden_size);
+    Gqa::Scratch attention_scratch(backend_, config(), num_tokens);
+    Mlp::Scratch mlp_scratch(backend_, config(), num_tokens);
+
+    backend_.embed(step.tokens, *embedding_, x);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const Layer& layer = layers_[i];
+      backend_.rms_norm(x, *layer.attention_norm, eps_, normed);
+      layer.attention.forward(backend_, normed, step, static_cast<int>(i), *plan, rope_,
+                              attention_scratch);
+      if (i + 1 == layers_.size()) {  // from here on rows are on their own: keep those wanted
+        x = gathered(x, step.rows);
+        attention_scratch.attended = gathered(attention_scratch.attended, step.rows);
+      }
+      if (x.rows == 0) {
+        break;
+      }
+      layer.attention.project_out(backend_, attention_scratch.attended, x);
+      normed.rows = x.rows;
+      backend_.rms_norm(x, *layer.mlp_norm, eps_, normed);
+      layer.mlp.forward(backend_, normed, mlp_scratch, x);
+    }
+    return x;
+  }
+
+  void logits(Matrix hidden, Matrix out) override {
+    backend_.rms_norm(hidden, *final_norm_, eps_, hidden);
+    const LinearTerm term{head_ ? head_.get() : embedding_.get(), nullptr, out};
+    backend_.linear(hidden, {&term, 1});
+  }
+
+ private:
+  Matrix gathered(Matrix x, std::span<const int64_t> rows) {
+    const int64_t count = std::ssize(rows);
+    if (count == x.rows) {
+      return x;
+    }
+    Matrix y{x.data, 0, x.cols, x.stride};
+    if (count > 0) {
+      y = backend_.allocate(count, x.cols);
+      backend_.gather_rows(x, rows, y);
+    }
+    return y;
+  }
+
+  Backend& backend_;
+  float eps_;
+  Rope rope_;
+  WeightPtr embedding_;
+  std::vector<Layer> layers_;
+  WeightPtr final_norm_;
+  WeightPtr head_;  // null: tied to the embedding
+};
+
+}  // namespace
+
+std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend) {
+  return std::make_unique<Decoder>(checkpoint, backend);
+}
+
+}  // namespace hopskip

@@ -1,0 +1,62 @@
+#include "models/layers/gqa.h"
+
+#include <cmath>
+
+namespace hopskip {
+
+Gqa::Scratch::Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens)
+    : q(backend.allocate(num_tokens, config.num_heads * config.head_dim)),
+      k(backend.allocate(num_tokens, config.num_kv_heads * config.head_dim)),
+      v(backend.allocate(num_tokens, config.num_kv_heads * config.head_dim)),
+      attended(backend.allocate(num_tokens, config.num_heads * config.head_dim)) {}
+
+Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
+    : eps_(static_cast<float>(config.rms_norm_eps)) {
+  shape_.num_heads = static_cast<int>(config.num_heads);
+  shape_.num_kv_heads = static_cast<int>(config.num_kv_heads);
+  shape_.head_dim = static_cast<int>(config.head_dim);
+  shape_.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  shape_.window = static_cast<int>(window);
+
+  const int64_t hidden = config.hidden_size;
+  const int64_t q_size = config.num_heads * config.head_dim;
+  const int64_t kv_size = config.num_kv_heads * config.head_dim;
+  q_ = load.matrix("q_proj.weight", q_size, hidden);
+  k_ = load.matrix("k_proj.weight", kv_size, hidden);
+  v_ = load.matrix("v_proj.weight", kv_size, hidden);
+  o_ = load.matrix("o_proj.weight", hidden, q_size);
+  q_bias_ = load.vector_if(config.qkv_bias, "q_proj.bias", q_size);
+  k_bias_ = load.vector_if(config.qkv_bias, "k_proj.bias", kv_size);
+  v_bias_ = load.vector_if(config.qkv_bias, "v_proj.bias", kv_size);
+  o_bias_ = load.vector_if(config.o_bias, "o_proj.bias", hidden);
+  q_norm_ = load.vector_if(config.qk_norm, "q_norm.weight", config.head_dim);
+  k_norm_ = load.vector_if(config.qk_norm, "k_norm.weight", config.head_dim);
+}
+
+void Gqa::forward(Backend& backend, Matrix x, const ModelStep& step, int layer,
+                  const AttentionPlan& plan, const Rope& rope, const Scratch& scratch) const {
+  const auto& [q, k, v, attended] = scratch;
+  const LinearTerm qkv[] = {
+      {q_.get(), q_bias_.get(), q}, {k_.get(), k_bias_.get(), k}, {v_.get(), v_bias_.get(), v}};
+  backend.linear(x, qkv);
+  if (q_norm_) {
+    const Matrix q_heads = q.split_cols(shape_.num_heads);
+    const Matrix k_heads = k.split_cols(shape_.num_kv_heads);
+    backend.rms_norm(q_heads, *q_norm_, eps_, q_heads);
+    backend.rms_norm(k_heads, *k_norm_, eps_, k_heads);
+  }
+  backend.rope(q, shape_.head_dim, step.positions, rope);
+  backend.rope(k, shape_.head_dim, step.positions, rope);
+  backend.kv_append(*step.kv, layer, plan, k, v);
+
+  const int64_t layer_counts = std::ssize(step.sequences) * shape_.num_heads;
+  backend.attention(shape_, *step.kv, layer, plan, q, attended,
+                    step.counts.subspan(layer * layer_counts, layer_counts));
+}
+
+void Gqa::project_out(Backend& backend, Matrix attended, Matrix residual) const {
+  const LinearTerm o{o_.get(), o_bias_.get(), residual, true};
+  backend.linear(attended, {&o, 1});
+}
+
+}  // namespace hopskip

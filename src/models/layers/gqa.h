@@ -1,0 +1,42 @@
+// Grouped-query attention with rotary positions (Llama 2, arXiv 2307.09288; GQA, arXiv 2305.13245).
+#ifndef HOPSKIP_MODELS_LAYERS_GQA_H_
+#define HOPSKIP_MODELS_LAYERS_GQA_H_
+
+#include "kernels/backend.h"
+#include "models/layers/loader.h"
+#include "models/model.h"
+
+namespace hopskip {
+
+class Gqa {
+ public:
+  // Activations of one step, shared by all layers.
+  struct Scratch {
+    Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens);
+    Matrix q;         // [T][num_heads · head_dim]
+    Matrix k, v;      // [T][num_kv_heads · head_dim]
+    Matrix attended;  // as q
+  };
+
+  // window: keys a query sees, 0 for all.
+  Gqa(const Loader& load, const ModelConfig& config, int64_t window);
+
+  const AttentionShape& shape() const { return shape_; }
+
+  // scratch.attended = attention over x [T][hidden] and the cache, to which k and v are appended.
+  void forward(Backend& backend, Matrix x, const ModelStep& step, int layer,
+               const AttentionPlan& plan, const Rope& rope, const Scratch& scratch) const;
+  // residual [n][hidden] += attended [n][num_heads · head_dim] · o_projᵀ
+  void project_out(Backend& backend, Matrix attended, Matrix residual) const;
+
+ private:
+  AttentionShape shape_;
+  float eps_;
+  WeightPtr q_, k_, v_, o_;
+  WeightPtr q_bias_, k_bias_, v_bias_, o_bias_;  // null where the model has none
+  WeightPtr q_norm_, k_norm_;                    // null where the model has none
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_MODELS_LAYERS_GQA_H_

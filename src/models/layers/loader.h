@@ -1,0 +1,42 @@
+// Loading named tensors of a checkpoint into a backend, with their shapes checked.
+#ifndef HOPSKIP_MODELS_LAYERS_LOADER_H_
+#define HOPSKIP_MODELS_LAYERS_LOADER_H_
+
+#include <string>
+#include <string_view>
+
+#include "kernels/backend.h"
+#include "weights/checkpoint.h"
+
+namespace hopskip {
+
+// Every error names the tensor and the checkpoint: NotFound where it is missing, Corrupt with the
+// expected and the found shape where it has another one.
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, Backend& backend, std::string prefix = "")
+      : checkpoint_(checkpoint), backend_(backend), prefix_(std::move(prefix)) {}
+
+  // The same, with names below `scope`, e.g. "self_attn.".
+  Loader in(std::string_view scope) const {
+    return {checkpoint_, backend_, prefix_ + std::string(scope)};
+  }
+
+  WeightPtr matrix(std::string_view name, int64_t out, int64_t in) const;
+  WeightPtr vector(std::string_view name, int64_t size) const;
+  // nullptr where the model has no such vector.
+  WeightPtr vector_if(bool present, std::string_view name, int64_t size) const {
+    return present ? vector(name, size) : nullptr;
+  }
+
+ private:
+  WeightPtr load(std::string_view name, std::initializer_list<int64_t> shape) const;
+
+  const Checkpoint& checkpoint_;
+  Backend& backend_;
+  std::string prefix_;
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_MODELS_LAYERS_LOADER_H_

@@ -1,0 +1,30 @@
+// The gated feed-forward block, down(silu(gate(x)) · up(x)) (SwiGLU, arXiv 2002.05202).
+#ifndef HOPSKIP_MODELS_LAYERS_MLP_H_
+#define HOPSKIP_MODELS_LAYERS_MLP_H_
+
+#include "kernels/backend.h"
+#include "models/layers/loader.h"
+
+namespace hopskip {
+
+class Mlp {
+ public:
+  // Activations of one step, shared by all layers: [T][intermediate].
+  struct Scratch {
+    Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens);
+    Matrix gate, up;
+  };
+
+  Mlp(const Loader& load, const ModelConfig& config);
+
+  // residual [n][hidden] += mlp(x [n][hidden]), n ≤ T.
+  void forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const;
+
+ private:
+  WeightPtr gate_, up_, down_;
+  WeightPtr gate_bias_, up_bias_, down_bias_;  // null where the model has none
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_MODELS_LAYERS_MLP_H_
