@@ -78,6 +78,12 @@ struct TokenLogprob {
   float logprob = 0.0f;
 };
 
+struct SampledToken {
+  int32_t id = 0;
+  float logprob = 0.0f;           // 0 unless asked for
+  std::vector<TokenLogprob> top;  // most likely first
+};
+
 enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
 std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", …
 

@@ -15,12 +15,6 @@ namespace hopskip {
 // Throws InvalidArgument naming the field and its range.
 void validate(const SamplingParams& params);
 
-struct SampledToken {
-  int32_t id = 0;
-  float logprob = 0.0f;           // 0 unless asked for
-  std::vector<TokenLogprob> top;  // most likely first
-};
-
 // The sampling state of one sequence. The n-th token depends on the parameters, the seed, n, the
 // logits and the tokens before it, and on nothing else: batching and preemption cannot change it.
 class Sampler {
