@@ -1,0 +1,45 @@
+#include <array>
+
+#include "base/check.h"
+#include "kernels/backend.h"
+#include "kernels/reference/reference_backend.h"
+
+namespace hopskip {
+namespace {
+
+std::string always(const BackendOptions&) { return ""; }
+
+template <typename T>
+std::unique_ptr<Backend> make(const BackendOptions& options) {
+  return std::make_unique<T>(options);
+}
+
+constexpr std::array kBackends{
+    BackendEntry{"reference", "scalar fp64, for tests", always, make<ReferenceBackend>},
+};
+
+}  // namespace
+
+std::span<const BackendEntry> backends() { return kBackends; }
+
+std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOptions& options) {
+  std::string reasons;
+  for (const BackendEntry& entry : kBackends) {
+    if (name != "auto" && name != entry.name) {
+      continue;
+    }
+    const std::string reason = entry.why_not(options);
+    if (reason.empty()) {
+      return entry.make(options);
+    }
+    reasons += fmt::format("{}{}: {}", reasons.empty() ? "" : "; ", entry.name, reason);
+  }
+  if (reasons.empty()) {
+    for (const BackendEntry& entry : kBackends) {
+      reasons += fmt::format("{}{}", reasons.empty() ? "there are: auto, " : ", ", entry.name);
+    }
+  }
+  fail(ErrorCode::kUnsupported, "no backend '{}' runs here ({})", name, reasons);
+}
+
+}  // namespace hopskip

@@ -1,0 +1,145 @@
+#include "kernels/contract.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace hopskip {
+namespace {
+
+constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
+
+void check_same_shape(const char* operation, Matrix a, Matrix b) {
+  check(a.rows == b.rows && a.cols == b.cols, kInvalid, "{}: {} x {} and {} x {} shall be the same",
+        operation, a.rows, a.cols, b.rows, b.cols);
+}
+
+void check_layer(const KvStorage& kv, int layer) {
+  check(layer >= 0 && layer < kv.config().num_layers, kInvalid, "layer {} of {} in the KV storage",
+        layer, kv.config().num_layers);
+}
+
+void check_rows(const AttentionPlan& plan, Matrix x) {
+  for (const AttentionSequence& s : plan.sequences()) {
+    check(s.q_begin + s.q_len <= x.rows, kInvalid, "query rows {} to {} of {}", s.q_begin,
+          s.q_begin + s.q_len, x.rows);
+  }
+}
+
+}  // namespace
+
+void check_embed(std::span<const int32_t> ids, const Weight& w, Matrix y) {
+  check(y.rows == std::ssize(ids) && y.cols == w.cols(), kInvalid,
+        "embed: {} ids of {} values do not fill {} x {}", ids.size(), w.cols(), y.rows, y.cols);
+}
+
+void check_rms_norm(Matrix x, const Weight& weight, Matrix y) {
+  check_same_shape("rms_norm", x, y);
+  check(weight.rows() * weight.cols() == x.cols, kInvalid,
+        "rms_norm: weight of {} x {} for {} columns", weight.rows(), weight.cols(), x.cols);
+}
+
+void check_linear(Matrix x, std::span<const LinearTerm> terms) {
+  for (const LinearTerm& term : terms) {
+    check(term.w != nullptr && term.w->cols() == x.cols && term.y.rows == x.rows &&
+              term.y.cols == term.w->rows(),
+          kInvalid, "linear: x {} x {}, w {} x {}, y {} x {}", x.rows, x.cols,
+          term.w == nullptr ? 0 : term.w->rows(), term.w == nullptr ? 0 : term.w->cols(),
+          term.y.rows, term.y.cols);
+    check(term.bias == nullptr || term.bias->rows() * term.bias->cols() == term.w->rows(), kInvalid,
+          "linear: the bias does not have {} values", term.w->rows());
+  }
+}
+
+void check_rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) {
+  check(head_dim > 0 && x.cols % head_dim == 0, kInvalid,
+        "rope: {} columns are not whole heads of {}", x.cols, head_dim);
+  check(x.rows == std::ssize(positions), kInvalid, "rope: {} rows, {} positions", x.rows,
+        positions.size());
+  check(2 * std::ssize(rope.inv_freq) <= head_dim, kInvalid,
+        "rope: {} frequencies need heads of at least {}, not {}", rope.inv_freq.size(),
+        2 * rope.inv_freq.size(), head_dim);
+}
+
+void check_silu_mul(Matrix gate, Matrix up, Matrix out) {
+  check_same_shape("silu_mul", gate, up);
+  check_same_shape("silu_mul", gate, out);
+}
+
+void check_gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) {
+  check(y.rows == std::ssize(rows) && y.cols == x.cols, kInvalid,
+        "gather_rows: {} rows of {} values do not fill {} x {}", rows.size(), x.cols, y.rows,
+        y.cols);
+  for (int64_t row : rows) {
+    check(row >= 0 && row < x.rows, kInvalid, "gather_rows: row {} of {}", row, x.rows);
+  }
+}
+
+void check_kv_config(const KvConfig& config) {
+  check(config.num_layers > 0 && config.num_kv_heads > 0 && config.head_dim > 0 &&
+            config.page_size > 0 && config.num_pages >= 0,
+        kInvalid, "KV storage of {} layers, {} heads of {}, {} pages of {} tokens",
+        config.num_layers, config.num_kv_heads, config.head_dim, config.num_pages,
+        config.page_size);
+  check(config.dtype == DType::kBF16 || config.dtype == DType::kF16, ErrorCode::kUnsupported,
+        "KV storage in {}: bf16 and f16 are possible", dtype_name(config.dtype));
+}
+
+void check_sequences(const KvConfig& config, std::span<const AttentionSequence> sequences) {
+  std::vector<std::pair<int64_t, int64_t>> rows;
+  for (const AttentionSequence& s : sequences) {
+    check(s.q_begin >= 0 && s.q_len > 0 && s.q_len <= s.kv_len, kInvalid,
+          "a sequence of {} queries from row {} on {} keys", s.q_len, s.q_begin, s.kv_len);
+    const int64_t pages = (s.kv_len - 1) / config.page_size + 1;
+    check(std::ssize(s.pages) >= pages, kInvalid, "{} pages of {} tokens do not hold {} keys",
+          s.pages.size(), config.page_size, s.kv_len);
+    for (int32_t page : s.pages.first(pages)) {
+      check(page >= 0 && page < config.num_pages, kInvalid, "page {} of {}", page,
+            config.num_pages);
+    }
+    rows.emplace_back(s.q_begin, s.q_begin + s.q_len);
+  }
+  std::sort(rows.begin(), rows.end());
+  for (size_t i = 1; i < rows.size(); ++i) {
+    check(rows[i - 1].second <= rows[i].first, kInvalid, "two sequences share query row {}",
+          rows[i].first);
+  }
+}
+
+void check_kv_append(const KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k,
+                     Matrix v) {
+  check_layer(kv, layer);
+  check_same_shape("kv_append", k, v);
+  check(k.cols == int64_t{kv.config().num_kv_heads} * kv.config().head_dim, kInvalid,
+        "kv_append: {} columns for {} heads of {}", k.cols, kv.config().num_kv_heads,
+        kv.config().head_dim);
+  check_rows(plan, k);
+}
+
+void check_attention(const AttentionShape& shape, const KvStorage& kv, int layer,
+                     const AttentionPlan& plan, Matrix q, Matrix out,
+                     std::span<const SkipCounts> counts) {
+  validate(shape);
+  check_layer(kv, layer);
+  check(shape.num_kv_heads == kv.config().num_kv_heads && shape.head_dim == kv.config().head_dim,
+        kInvalid, "attention: {} KV heads of {}, the storage has {} of {}", shape.num_kv_heads,
+        shape.head_dim, kv.config().num_kv_heads, kv.config().head_dim);
+  check_same_shape("attention", q, out);
+  check(q.cols == int64_t{shape.num_heads} * shape.head_dim, kInvalid,
+        "attention: {} columns for {} heads of {}", q.cols, shape.num_heads, shape.head_dim);
+  check_rows(plan, q);
+  check(counts.size() == plan.sequences().size() * shape.num_heads, kInvalid,
+        "attention: {} counts for {} sequences of {} heads", counts.size(), plan.sequences().size(),
+        shape.num_heads);
+}
+
+WeightShape weight_shape(const TensorView& view) {
+  check(view.rank == 1 || view.rank == 2, kInvalid, "a weight of rank {}: 1 or 2 is possible",
+        view.rank);
+  check(view.dtype != DType::kI32, ErrorCode::kUnsupported, "a weight of dtype i32");
+  check(view.shape[view.rank - 1] % block_elements(view.dtype) == 0, kInvalid,
+        "rows of {} values are not whole blocks of {}", view.shape[view.rank - 1],
+        dtype_name(view.dtype));
+  return {view.shape[0], view.rank == 2 ? view.shape[1] : 1};
+}
+
+}  // namespace hopskip

@@ -1,0 +1,141 @@
+// The attention operations of ReferenceBackend: gather a sequence, replay its tile plan.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "attention/reference.h"
+#include "base/float16.h"
+#include "kernels/contract.h"
+#include "kernels/reference/reference_backend.h"
+#include "tensor/quantize.h"
+
+namespace hopskip {
+namespace {
+
+enum class Half { kKey, kValue };
+
+// [num_layers][num_pages][key, value][page_size][num_kv_heads][head_dim] of config().dtype.
+class ReferenceKv final : public KvStorage {
+ public:
+  explicit ReferenceKv(const KvConfig& config)
+      : KvStorage(config), bits_(config.num_pages * config.bytes_per_page() / sizeof(uint16_t)) {}
+
+  int64_t token_elements() const { return int64_t{config().num_kv_heads} * config().head_dim; }
+
+  // Where the key or value of the token at `position` of a sequence is: [num_kv_heads][head_dim].
+  int64_t offset(int layer, std::span<const int32_t> pages, int64_t position, Half half) const {
+    const int64_t page =
+        layer * config().num_pages + pages[static_cast<size_t>(position / config().page_size)];
+    return ((page * 2 + (half == Half::kValue)) * config().page_size +
+            position % config().page_size) *
+           token_elements();
+  }
+  void write(int64_t offset, const float* values) {
+    quantize(config().dtype, values, &bits_[offset], token_elements());
+  }
+  void read(int64_t offset, float* values) const {
+    dequantize(config().dtype, &bits_[offset], values, token_elements());
+  }
+
+ private:
+  std::vector<uint16_t> bits_;
+};
+
+class ReferencePlan final : public AttentionPlan {
+ public:
+  explicit ReferencePlan(std::span<const AttentionSequence> sequences) : AttentionPlan(sequences) {}
+};
+
+// Keys or values of a whole sequence: [kv_len][num_kv_heads][head_dim].
+std::vector<float> gather(const ReferenceKv& kv, int layer, const AttentionSequence& sequence,
+                          Half half) {
+  std::vector<float> values(sequence.kv_len * kv.token_elements());
+  for (int64_t p = 0; p < sequence.kv_len; ++p) {
+    kv.read(kv.offset(layer, sequence.pages, p, half), &values[p * kv.token_elements()]);
+  }
+  return values;
+}
+
+// Adds the tiles of `map` to each head's counts [num_heads].
+void count(const SkipMap& map, const TilePlan& plan, std::span<SkipCounts> counts) {
+  for (int64_t head = 0; head < std::ssize(counts); ++head) {
+    for (int64_t row = 0; row < map.row_tiles; ++row) {
+      for (int64_t key = 0; key < map.key_tiles; ++key) {
+        const TileState state = map.at(head / plan.heads, row, key);
+        counts[head].tiles += state != TileState::kInvisible;
+        counts[head].skipped += state == TileState::kSkipped;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<KvStorage> ReferenceBackend::make_kv_storage(const KvConfig& config) {
+  check_kv_config(config);
+  return std::make_unique<ReferenceKv>(config);
+}
+
+TilePlan ReferenceBackend::tile_plan(Phase phase, const AttentionShape& shape) const {
+  validate(tile_plans_[phase], shape.group());
+  return tile_plans_[phase];
+}
+
+std::unique_ptr<AttentionPlan> ReferenceBackend::plan_attention(
+    const KvStorage& kv, std::span<const AttentionSequence> sequences) {
+  check_sequences(kv.config(), sequences);
+  return std::make_unique<ReferencePlan>(sequences);
+}
+
+void ReferenceBackend::kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k,
+                                 Matrix v) {
+  check_kv_append(kv, layer, plan, k, v);
+  auto& own = own_cast<ReferenceKv>(kv, "KV storage");
+  for (const AttentionSequence& s : plan.sequences()) {
+    for (int64_t i = 0; i < s.q_len; ++i) {
+      const int64_t position = s.kv_len - s.q_len + i;
+      own.write(own.offset(layer, s.pages, position, Half::kKey), k.row(s.q_begin + i));
+      own.write(own.offset(layer, s.pages, position, Half::kValue), v.row(s.q_begin + i));
+    }
+  }
+}
+
+void ReferenceBackend::attention(const AttentionShape& shape, const KvStorage& kv, int layer,
+                                 const AttentionPlan& plan, Matrix q, Matrix out,
+                                 std::span<SkipCounts> counts, const AttentionDebug& debug) {
+  check_attention(shape, kv, layer, plan, q, out, counts);
+  const auto& own = own_cast<const ReferenceKv>(kv, "KV storage");
+  const std::span<const AttentionSequence> sequences = plan.sequences();
+  const size_t heads = shape.num_heads;
+  std::vector<SkipMap> maps(sequences.size());
+
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const AttentionSequence& s = sequences[i];
+    const TilePlan tiles = tile_plan(s.phase, shape);
+    const std::vector<float> k = gather(own, layer, s, Half::kKey);
+    const std::vector<float> v = gather(own, layer, s, Half::kValue);
+    std::vector<float> queries;  // [q_len][num_heads][head_dim]
+    for (int64_t t = 0; t < s.q_len; ++t) {
+      queries.insert(queries.end(), q.row(s.q_begin + t), q.row(s.q_begin + t) + q.cols);
+    }
+    const ReferenceInput input{shape, s.q_len, s.kv_len, queries.data(), k.data(), v.data()};
+    ReferenceOutput result = reference_attention(input, tiles, s.threshold_log2);
+
+    for (int64_t t = 0; t < s.q_len; ++t) {
+      std::transform(&result.out[t * q.cols], &result.out[t * q.cols] + q.cols,
+                     out.row(s.q_begin + t), [](double x) { return static_cast<float>(x); });
+      if (debug.lse != nullptr) {
+        for (size_t h = 0; h < heads; ++h) {
+          debug.lse[(s.q_begin + t) * heads + h] = static_cast<float>(result.lse[t * heads + h]);
+        }
+      }
+    }
+    count(result.map, tiles, counts.subspan(i * heads, heads));
+    maps[i] = std::move(result.map);
+  }
+  if (debug.maps != nullptr) {
+    *debug.maps = std::move(maps);
+  }
+}
+
+}  // namespace hopskip

@@ -1,0 +1,139 @@
+#include "kernels/reference/reference_backend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/contract.h"
+#include "tensor/quantize.h"
+
+namespace hopskip {
+namespace {
+
+// The bytes as they were given; values are decoded where they are used.
+class ReferenceWeight final : public Weight {
+ public:
+  ReferenceWeight(WeightShape shape, const TensorView& view)
+      : Weight(shape.rows, shape.cols, view.dtype), data_(view.as<std::byte>()) {}
+
+  std::vector<float> row(int64_t r) const {
+    std::vector<float> values(cols());
+    dequantize(dtype(), data_ + r * row_bytes(dtype(), cols()), values.data(), cols());
+    return values;
+  }
+  std::vector<float> all() const {
+    std::vector<float> values(rows() * cols());
+    dequantize(dtype(), data_, values.data(), rows() * cols());
+    return values;
+  }
+
+ private:
+  const std::byte* data_;
+};
+
+const ReferenceWeight& of(const Weight& weight) {
+  return own_cast<const ReferenceWeight>(weight, "weight");
+}
+
+}  // namespace
+
+ReferenceBackend::ReferenceBackend(const BackendOptions& options) : pool_(options.threads) {
+  const TilePlan decode{.rows = 1};
+  tile_plans_.prefill = options.tile_plans.prefill.value_or(TilePlan{});
+  tile_plans_.decode = options.tile_plans.decode.value_or(decode);
+}
+
+std::string ReferenceBackend::description() const {
+  return fmt::format("reference (scalar fp64, {} threads)", pool_.size());
+}
+
+WeightPtr ReferenceBackend::load(const TensorView& view) {
+  return std::make_unique<ReferenceWeight>(weight_shape(view), view);
+}
+
+void ReferenceBackend::embed(std::span<const int32_t> ids, const Weight& w, Matrix y) {
+  check_embed(ids, w, y);
+  for (int64_t t = 0; t < y.rows; ++t) {
+    const std::vector<float> row = of(w).row(ids[t]);
+    std::copy(row.begin(), row.end(), y.row(t));
+  }
+}
+
+void ReferenceBackend::rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) {
+  check_rms_norm(x, weight, y);
+  const std::vector<float> scale = of(weight).all();
+  for (int64_t t = 0; t < x.rows; ++t) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < x.cols; ++i) {
+      sum += double{x.row(t)[i]} * double{x.row(t)[i]};
+    }
+    const double inverse = 1.0 / std::sqrt(sum / static_cast<double>(x.cols) + double{eps});
+    for (int64_t i = 0; i < x.cols; ++i) {
+      y.row(t)[i] = static_cast<float>(double{x.row(t)[i]} * inverse * double{scale[i]});
+    }
+  }
+}
+
+void ReferenceBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
+  check_linear(x, terms);
+  for (const LinearTerm& term : terms) {
+    const ReferenceWeight& w = of(*term.w);
+    const std::vector<float> bias =
+        term.bias != nullptr ? of(*term.bias).all() : std::vector<float>(w.rows());
+    pool_.parallel_for(w.rows(), [&](int64_t o, int) {
+      const std::vector<float> row = w.row(o);
+      for (int64_t t = 0; t < x.rows; ++t) {
+        double sum = bias[o];
+        for (int64_t i = 0; i < x.cols; ++i) {
+          sum += double{x.row(t)[i]} * double{row[i]};
+        }
+        float& y = term.y.row(t)[o];
+        y = static_cast<float>(term.accumulate ? double{y} + sum : sum);
+      }
+    });
+  }
+}
+
+void ReferenceBackend::rope(Matrix x, int head_dim, std::span<const int32_t> positions,
+                            const Rope& rope) {
+  check_rope(x, head_dim, positions, rope);
+  const int64_t half = std::ssize(rope.inv_freq);
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t i = 0; i < half; ++i) {
+      const double angle = double(positions[t]) * double{rope.inv_freq[i]};
+      const double cos = std::cos(angle) * double{rope.magnitude};
+      const double sin = std::sin(angle) * double{rope.magnitude};
+      for (float* head = x.row(t); head < x.row(t) + x.cols; head += head_dim) {
+        float& first = head[rope.interleaved ? 2 * i : i];
+        float& second = head[rope.interleaved ? 2 * i + 1 : i + half];
+        const double a = first;
+        const double b = second;
+        first = static_cast<float>(a * cos - b * sin);
+        second = static_cast<float>(b * cos + a * sin);
+      }
+    }
+  }
+}
+
+void ReferenceBackend::silu_mul(Matrix gate, Matrix up, Matrix out) {
+  check_silu_mul(gate, up, out);
+  for (int64_t t = 0; t < gate.rows; ++t) {
+    for (int64_t i = 0; i < gate.cols; ++i) {
+      const double g = gate.row(t)[i];
+      out.row(t)[i] = static_cast<float>(g / (1.0 + std::exp(-g)) * double{up.row(t)[i]});
+    }
+  }
+}
+
+void ReferenceBackend::gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) {
+  check_gather_rows(x, rows, y);
+  for (int64_t i = 0; i < y.rows; ++i) {
+    std::copy_n(x.row(rows[i]), x.cols, y.row(i));
+  }
+}
+
+std::span<const float> ReferenceBackend::read(Matrix x) {
+  check(x.stride == x.cols, ErrorCode::kInvalidArgument, "read: the rows are not adjacent");
+  return {x.data, static_cast<size_t>(x.rows * x.cols)};
+}
+
+}  // namespace hopskip

@@ -1,0 +1,52 @@
+// Every operation of backend.h, slow and obvious: sums in double, one rounding at the end.
+#ifndef HOPSKIP_KERNELS_REFERENCE_REFERENCE_BACKEND_H_
+#define HOPSKIP_KERNELS_REFERENCE_REFERENCE_BACKEND_H_
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/backend.h"
+#include "kernels/host_workspace.h"
+
+namespace hopskip {
+
+class ReferenceBackend final : public Backend {
+ public:
+  explicit ReferenceBackend(const BackendOptions& options);
+
+  std::string description() const override;
+  Matrix allocate(int64_t rows, int64_t cols) override { return workspace_.allocate(rows, cols); }
+  void reset_workspace() override { workspace_.reset(); }
+
+  WeightPtr load(const TensorView& view) override;
+  std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
+
+  void embed(std::span<const int32_t> ids, const Weight& w, Matrix y) override;
+  void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override;
+  void linear(Matrix x, std::span<const LinearTerm> terms) override;
+  void rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) override;
+  void silu_mul(Matrix gate, Matrix up, Matrix out) override;
+  void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) override;
+
+  std::unique_ptr<AttentionPlan> plan_attention(
+      const KvStorage& kv, std::span<const AttentionSequence> sequences) override;
+  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v) override;
+  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
+                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+                 const AttentionDebug& debug) override;
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;
+
+  std::span<const float> read(Matrix x) override;
+
+ private:
+  ThreadPool pool_;
+  HostWorkspace workspace_;
+  PerPhase<TilePlan> tile_plans_;
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_KERNELS_REFERENCE_REFERENCE_BACKEND_H_
