@@ -21,12 +21,13 @@ struct EncodeOptions {
 
 // Gives the ids that Hugging Face tokenizers gives for the same data. Text that is not UTF-8 is
 // taken as it is: each run of invalid bytes is a word of its own and goes through the merges as
-// bytes, so decode(encode(text)) returns every byte (unless the tokenizer normalizes).
+// bytes. So decode(encode(text)) returns every byte, unless the tokenizer normalizes or has no
+// token for a byte (SmolLM2 lacks 21 of the 256, among them the 13 that UTF-8 never uses).
 // All functions may be called from several threads at once.
 class Tokenizer {
  public:
-  // Throws Corrupt or Unsupported where the data cannot work: a byte without a token, a merge
-  // without a product, a pattern that does not compile.
+  // Throws Corrupt where the data cannot work: an id outside the vocabulary, a merge without a
+  // product, a pattern that does not compile.
   explicit Tokenizer(TokenizerData data);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;

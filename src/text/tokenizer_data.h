@@ -21,7 +21,7 @@ enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWith
 struct PreTokenizerStep {
   enum class Kind { kSplit, kPrefixSpace };  // kPrefixSpace puts a space before a piece without one
   Kind kind = Kind::kSplit;
-  std::string pattern;  // a regular expression over UTF-8 text, for kSplit
+  std::string pattern = {};  // a regular expression over UTF-8 text, for kSplit
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;  // the text between the matches plays the part of the matches
 };
@@ -31,7 +31,7 @@ enum class Normalizer { kNone, kNfc, kNfd, kNfkc, kNfkd };
 // A token that is cut out of the text before anything else looks at it.
 struct AddedToken {
   int32_t id = 0;
-  std::string text;
+  std::string text = {};
   bool special = false;      // control token: not parsed from text on request, hidden by decode
   bool lstrip = false;       // swallows white space to the left
   bool rstrip = false;       // swallows white space to the right
@@ -46,6 +46,8 @@ struct TokenizerData {
   std::vector<PreTokenizerStep> pre_tokenizer;
   Normalizer normalizer = Normalizer::kNone;
   bool ignore_merges = false;   // a word that is a token is that token, whatever the merges say
+  int32_t unk_id = -1;          // stands for a byte without a token; -1: such a byte is dropped
+  bool fuse_unk = false;        // one unk for several such bytes in a row
   std::vector<int32_t> prefix;  // put before a text that is encoded with add_special
   std::vector<int32_t> suffix;  // put behind it
   int32_t bos_id = -1;          // -1: the model has none
