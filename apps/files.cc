@@ -1,0 +1,70 @@
+#include "files.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "base/check.h"
+#include "text/utf8.h"
+
+namespace hopskip::apps {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const std::string& path) {
+  if (path == "-") {
+    return {std::istreambuf_iterator<char>(std::cin), {}};
+  }
+  std::error_code error;
+  check(fs::exists(path, error), ErrorCode::kNotFound, "no such file: {}", path);
+  check(!fs::is_directory(path, error), ErrorCode::kInvalidArgument,
+        "{} is a folder, a file is wanted", path);
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  check(file.good() || file.eof(), ErrorCode::kNotFound, "cannot read {}: {}", path,
+        std::strerror(errno));
+  return text;
+}
+
+void check_text(std::string_view text, const std::string& what) {
+  check(!text.empty(), ErrorCode::kInvalidArgument, "{} is empty: there is nothing to read", what);
+  const size_t valid = valid_utf8_prefix(text);
+  check(valid == text.size(), ErrorCode::kInvalidArgument,
+        "{} is not UTF-8: byte 0x{:02x} at offset {}; convert it, e.g. with iconv -t UTF-8", what,
+        static_cast<unsigned char>(text[std::min(valid, text.size() - 1)]), valid);
+}
+
+void write_file(const std::string& path, std::string_view text) {
+  std::error_code error;
+  // A device or pipe is written to; renaming would put a plain file in its place.
+  const bool special = fs::exists(path, error) && !fs::is_regular_file(path, error);
+  const std::string target = special ? path : fs::weakly_canonical(path, error).string();
+  const std::string temporary = special ? path : fmt::format("{}.{}.part", target, getpid());
+  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (file && !special) {
+    fs::rename(temporary, target, error);
+  }
+  if (!file || error) {
+    const std::string reason = error ? error.message() : std::strerror(errno);
+    if (!special) {
+      fs::remove(temporary, error);
+    }
+    fail(ErrorCode::kNotFound, "cannot write {}: {}", path, reason);
+  }
+}
+
+void check_writable(const std::string& path) {
+  const fs::path folder = fs::absolute(path).parent_path();
+  check(access(folder.c_str(), W_OK) == 0 && !fs::is_directory(path), ErrorCode::kNotFound,
+        "cannot write {}: {}", path,
+        fs::is_directory(path) ? "it is a folder" : std::strerror(errno));
+}
+
+}  // namespace hopskip::apps

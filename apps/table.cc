@@ -1,0 +1,66 @@
+#include "table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace hopskip::apps {
+namespace {
+
+bool is_number(const std::string& cell) {
+  return !cell.empty() && cell.find_first_not_of("0123456789.+-e %x") == std::string::npos;
+}
+
+std::string quoted(const std::string& cell) {
+  if (cell.find_first_of(",\"\r\n") == std::string::npos) {
+    return cell;
+  }
+  std::string out = "\"";
+  for (char c : cell) {
+    out += c == '"' ? "\"\"" : std::string(1, c);
+  }
+  return out + '"';
+}
+
+}  // namespace
+
+std::string Table::text() const {
+  std::vector<size_t> widths(header_.size(), 0);
+  std::vector<bool> right(header_.size(), !rows_.empty());
+  for (size_t column = 0; column < header_.size(); ++column) {
+    widths[column] = header_[column].size();
+    for (const auto& row : rows_) {
+      widths[column] = std::max(widths[column], row[column].size());
+      right[column] = right[column] && is_number(row[column]);
+    }
+  }
+  std::string out;
+  auto add_line = [&](const std::vector<std::string>& cells) {
+    std::string line;
+    for (size_t column = 0; column < cells.size(); ++column) {
+      line += column == 0 ? "" : "  ";
+      line += right[column] ? fmt::format("{:>{}}", cells[column], widths[column])
+                            : fmt::format("{:<{}}", cells[column], widths[column]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + '\n';
+  };
+  add_line(header_);
+  std::for_each(rows_.begin(), rows_.end(), add_line);
+  return out;
+}
+
+std::string Table::csv() const {
+  std::string out;
+  auto add_line = [&](const std::vector<std::string>& cells) {
+    for (size_t column = 0; column < cells.size(); ++column) {
+      out += (column == 0 ? "" : ",") + quoted(cells[column]);
+    }
+    out += '\n';
+  };
+  add_line(header_);
+  std::for_each(rows_.begin(), rows_.end(), add_line);
+  return out;
+}
+
+}  // namespace hopskip::apps
