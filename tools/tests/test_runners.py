@@ -6,6 +6,7 @@ import struct
 import sys
 import zlib
 
+import demo
 import fetch_text
 import pytest
 import record
@@ -115,3 +116,20 @@ def test_results_have_one_header_and_the_median(tmp_path):
     lines = path.read_text().splitlines()
     assert len(lines) == 3 and lines[0] == ",".join(record.COLUMNS)
     assert lines[1].endswith("case,speed,2,tokens/s,1,3,3") and lines[2].endswith(",5,tokens/s,5,5,1")
+
+
+def statistics(ttft, sparsity, tokens):
+    phase = {"sparsity": sparsity}
+    return {"ttft_s": ttft, "prefill_tokens_per_s": 1000 / ttft, "tpot_s": 0.01, "prefill": phase, "decode": phase,
+            "tokens": tokens}
+
+
+def test_the_demonstration_compares_two_runs():
+    lines = demo.table(statistics(3.0, 0, [1, 2, 3]), statistics(2.0, 0.5, [1, 2, 4])).splitlines()
+    assert lines[1].split() == ["time", "to", "first", "token", "3.00", "s", "2.00", "s", "1.50x"]
+    assert lines[4].split()[-2:] == ["50", "%"] and lines[-1].endswith("2 of 3")
+
+
+@pytest.mark.parametrize("tokens, words", [([1, 2], "all 2"), ([1, 2, 3], "all 2"), ([1], "1 of 2"), ([2, 2], "0 of 2")])
+def test_agreement_counts_to_the_first_difference(tokens, words):
+    assert demo.agreement([1, 2], tokens) == words
