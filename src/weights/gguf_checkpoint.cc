@@ -1,0 +1,99 @@
+// One Checkpoint from one GGUF file or from the parts of a split one.
+#include <algorithm>
+#include <regex>
+
+#include "base/check.h"
+#include "weights/formats.h"
+#include "weights/gguf_names.h"
+
+namespace hopskip {
+namespace {
+
+constexpr int64_t kMaxParts = 1024;
+
+struct SplitName {
+  std::string stem;  // before "-00001-of-00003.gguf"
+  int64_t parts = 0;
+};
+
+std::optional<SplitName> split_name(const std::string& file_name) {
+  static const std::regex kPattern("(.*)-(\\d{5})-of-(\\d{5})\\.gguf");
+  std::smatch match;
+  if (!std::regex_match(file_name, match, kPattern)) {
+    return std::nullopt;
+  }
+  return SplitName{match[1], std::stol(match[3])};
+}
+
+std::vector<std::filesystem::path> parts_of(const std::filesystem::path& path) {
+  const std::optional<SplitName> split = split_name(path.filename().string());
+  if (!split) {
+    return {path};
+  }
+  check(split->parts >= 1 && split->parts <= kMaxParts, ErrorCode::kCorrupt,
+        "{}: a model in {} parts; 1..{} are read", path.string(), split->parts, kMaxParts);
+  std::vector<std::filesystem::path> parts;
+  for (int64_t part = 1; part <= split->parts; ++part) {
+    parts.push_back(path.parent_path() /
+                    fmt::format("{}-{:05}-of-{:05}.gguf", split->stem, part, split->parts));
+  }
+  return parts;
+}
+
+// Each part says which it is and of how many; the first also says how many tensors there are.
+void check_parts(std::span<const GgufFile> parts, size_t tensors) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const GgufMetadata& metadata = parts[i].metadata;
+    const int64_t count = metadata.integer("split.count").value_or(1);
+    const int64_t number = metadata.integer("split.no").value_or(0);
+    // A file of a whole model may carry split.count 0 or 1.
+    check(std::max<int64_t>(count, 1) == static_cast<int64_t>(parts.size()), ErrorCode::kCorrupt,
+          "{}: it is one of {} parts, and {} were found; parts are named "
+          "NAME-00001-of-0000N.gguf",
+          metadata.where, count, parts.size());
+    check(number == static_cast<int64_t>(i), ErrorCode::kCorrupt,
+          "{}: it says that it is part {}, not {}", metadata.where, number + 1, i + 1);
+  }
+  const auto total = parts[0].metadata.integer("split.tensors.count");
+  check(parts.size() == 1 || !total || *total == static_cast<int64_t>(tensors), ErrorCode::kCorrupt,
+        "{}: the parts hold {} tensors, not {}", parts[0].metadata.where, tensors,
+        total.value_or(0));
+}
+
+}  // namespace
+
+Checkpoint assemble_gguf(std::span<const GgufFile> parts, const std::string& path) {
+  Checkpoint checkpoint;
+  checkpoint.path = path;
+  checkpoint.format = "gguf";
+  for (const GgufFile& part : parts) {
+    for (const GgufTensor& tensor : part.tensors) {
+      const std::string name = hf_name_of_gguf(tensor.name);
+      check(checkpoint.tensors.emplace(name, tensor.view).second, ErrorCode::kCorrupt,
+            "{}: the tensor '{}' stands twice", part.metadata.where, tensor.name);
+    }
+  }
+  check_parts(parts, checkpoint.tensors.size());
+  const GgufMetadata& metadata = parts[0].metadata;
+  checkpoint.config = gguf_model_config(metadata, checkpoint);
+  validate(checkpoint.config, metadata.where);
+  checkpoint.tokenizer = gguf_tokenizer(metadata);
+  check(static_cast<int64_t>(checkpoint.tokenizer.tokens.size()) <= checkpoint.config.vocab_size,
+        ErrorCode::kCorrupt, "{}: {} tokens for an embedding of {} rows", metadata.where,
+        checkpoint.tokenizer.tokens.size(), checkpoint.config.vocab_size);
+  return checkpoint;
+}
+
+Checkpoint open_gguf(const std::filesystem::path& path) {
+  std::vector<MappedFile> files;
+  std::vector<GgufFile> parts;
+  for (const std::filesystem::path& part : parts_of(path)) {
+    files.emplace_back(part);
+    parts.push_back(parse_gguf(files.back().bytes(), files.back().path()));
+  }
+  Checkpoint checkpoint = assemble_gguf(parts, path.string());
+  checkpoint.files = std::move(files);
+  return checkpoint;
+}
+
+}  // namespace hopskip
