@@ -114,13 +114,17 @@ struct ModelInfo {
   int64_t max_context = 0;  // what the checkpoint claims
   int64_t tensor_bytes = 0;
   bool has_chat_template = false;
-  PerPhase<std::string> tile_plan;  // which rows and keys vote together
+  PerPhase<std::string> tile_plan;          // which rows and keys vote together
   PerPhase<double> threshold_scale_factor;  // for requests that bring none of their own
 };
 
 // A request on its way. May outlive the LLM, which cancels what it still holds.
 class Generation {
  public:
+  struct State;  // the library's own
+
+  Generation(Generation&&) noexcept = default;
+  Generation& operator=(Generation&&) noexcept = default;
   ~Generation();
   // Ends the request after the step that is running; it finishes as kCancelled.
   void cancel();
@@ -129,7 +133,6 @@ class Generation {
 
  private:
   friend class LLM;
-  struct State;
   explicit Generation(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;
 };
