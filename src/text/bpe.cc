@@ -17,17 +17,14 @@ constexpr size_t kMaxWordBytes = size_t{1} << 24;
 
 }  // namespace
 
-Bpe::Bpe(const TokenizerData& data) : data_(data) {
+Bpe::Bpe(const TokenizerData& data) : data_(data), is_added_(data.tokens.size()) {
   token_of_.reserve(data.tokens.size());
-  std::vector<bool> is_added(data.tokens.size());
   for (const AddedToken& token : data.added) {
-    is_added[static_cast<size_t>(token.id)] = true;
+    is_added_[static_cast<size_t>(token.id)] = true;
   }
-  // Where an added token and one of the vocabulary have the same bytes, words are made of the
-  // latter.
   for (const bool added : {false, true}) {
     for (size_t id = 0; id < data.tokens.size(); ++id) {
-      if (!data.tokens[id].empty() && is_added[id] == added) {
+      if (!data.tokens[id].empty() && is_added_[id] == added) {
         token_of_.try_emplace(data.tokens[id], static_cast<int32_t>(id));
       }
     }
@@ -90,7 +87,7 @@ void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& 
   }
   const size_t begin = out.size();
   const auto whole = data_.ignore_merges ? find(word) : std::nullopt;
-  if (whole) {
+  if (whole && !is_added_[static_cast<size_t>(*whole)]) {
     out.push_back(*whole);
   } else {
     while (word.size() > kMaxWordBytes) {

@@ -49,7 +49,7 @@ class Bpe {
   // Appends the tokens of `word`.
   void encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const;
 
-  // The token of the vocabulary with these bytes.
+  // The token with these bytes; of several, one that is not added goes first.
   std::optional<int32_t> find(std::string_view bytes) const;
 
  private:
@@ -67,6 +67,7 @@ class Bpe {
 
   const TokenizerData& data_;
   std::unordered_map<std::string_view, int32_t> token_of_;
+  std::vector<bool> is_added_;           // [vocab]
   std::array<int32_t, 256> byte_token_;  // -1: the byte has none
   std::vector<Merge> merges_;            // open addressing, size a power of two
 };

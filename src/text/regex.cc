@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <utility>
 
 #include "base/check.h"
@@ -12,14 +13,16 @@
 namespace hopskip {
 namespace {
 
-// Work that one match may cost; the worst of the models' own patterns stays below a thousandth.
-constexpr uint32_t kMatchLimit = 1'000'000;
+// Work that one match may cost. The models' own patterns backtrack over a run of spaces once.
+constexpr size_t kMatchLimit = 1'000'000;
+constexpr size_t kMatchLimitPerByte = 8;
 constexpr uint32_t kHeapLimitKib = 64 * 1024;
 constexpr size_t kMaxPatternBytes = 64 * 1024;
 
 #define HOPSKIP_SPACES \
   R"(\t-\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})"
-#define HOPSKIP_WORD R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})"
+// Oniguruma counts the fractions and superscripts of Latin-1 as word characters.
+#define HOPSKIP_WORD R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})"
 
 // PCRE2's \s has U+180E, its \w has neither marks nor connectors, its \h is a space.
 struct Translation {
@@ -79,13 +82,23 @@ std::string error_text(int code) {
 }  // namespace
 
 Regex::Scratch::Scratch(const Regex& regex)
-    : data_(pcre2_match_data_create_from_pattern(regex.code_, nullptr)) {
-  check(data_ != nullptr, ErrorCode::kOutOfMemory, "no memory for the state of a pattern");
+    : data_(pcre2_match_data_create_from_pattern(regex.code_, nullptr)),
+      limits_(pcre2_match_context_create(nullptr)) {
+  if (data_ == nullptr || limits_ == nullptr) {
+    pcre2_match_data_free(data_);
+    pcre2_match_context_free(limits_);
+    fail(ErrorCode::kOutOfMemory, "no memory for the state of a pattern");
+  }
+  pcre2_set_heap_limit(limits_, kHeapLimitKib);
 }
 
-Regex::Scratch::~Scratch() { pcre2_match_data_free(data_); }
+Regex::Scratch::~Scratch() {
+  pcre2_match_data_free(data_);
+  pcre2_match_context_free(limits_);
+}
 
-Regex::Scratch::Scratch(Scratch&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+Regex::Scratch::Scratch(Scratch&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), limits_(std::exchange(other.limits_, nullptr)) {}
 
 Regex::Regex(std::string_view pattern) {
   check(pattern.size() <= kMaxPatternBytes, ErrorCode::kCorrupt,
@@ -99,35 +112,26 @@ Regex::Regex(std::string_view pattern) {
                         &position, nullptr);
   check(code_ != nullptr, ErrorCode::kCorrupt, "pattern '{}': {} (at byte {} of '{}')", pattern,
         error_text(error), position, translated);
-  limits_ = pcre2_match_context_create(nullptr);
-  if (limits_ == nullptr) {
-    pcre2_code_free(code_);
-    fail(ErrorCode::kOutOfMemory, "no memory for a pattern");
-  }
-  pcre2_set_match_limit(limits_, kMatchLimit);
-  pcre2_set_heap_limit(limits_, kHeapLimitKib);
   jit_ = pcre2_jit_compile(code_, PCRE2_JIT_COMPLETE) == 0;
 }
 
-Regex::~Regex() {
-  pcre2_match_context_free(limits_);
-  pcre2_code_free(code_);
-}
+Regex::~Regex() { pcre2_code_free(code_); }
 
 Regex::Regex(Regex&& other) noexcept
-    : code_(std::exchange(other.code_, nullptr)),
-      limits_(std::exchange(other.limits_, nullptr)),
-      jit_(other.jit_) {}
+    : code_(std::exchange(other.code_, nullptr)), jit_(other.jit_) {}
 
 std::optional<RegexMatch> Regex::find(std::string_view text, size_t from, Scratch& scratch) const {
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  const size_t limit = kMatchLimit + kMatchLimitPerByte * (text.size() - from);
+  pcre2_set_match_limit(scratch.limits_,
+                        static_cast<uint32_t>(std::min<size_t>(limit, UINT32_MAX)));
   int result = PCRE2_ERROR_JIT_STACKLIMIT;
   if (jit_) {
-    result = pcre2_jit_match(code_, subject, text.size(), from, 0, scratch.data_, limits_);
+    result = pcre2_jit_match(code_, subject, text.size(), from, 0, scratch.data_, scratch.limits_);
   }
   if (result == PCRE2_ERROR_JIT_STACKLIMIT) {  // the interpreter keeps its stack on the heap
     result = pcre2_match(code_, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                         scratch.data_, limits_);
+                         scratch.data_, scratch.limits_);
   }
   if (result == PCRE2_ERROR_NOMATCH) {
     return std::nullopt;

@@ -32,6 +32,7 @@ class Regex {
    private:
     friend class Regex;
     pcre2_real_match_data_8* data_;
+    pcre2_real_match_context_8* limits_;
   };
 
   // Patterns are written for Oniguruma's Ruby syntax; what PCRE2 reads differently (\s \w \h, line
@@ -47,7 +48,6 @@ class Regex {
 
  private:
   pcre2_real_code_8* code_;
-  pcre2_real_match_context_8* limits_;
   bool jit_;
 };
 
