@@ -1,5 +1,7 @@
 #include "models/decoder.h"
 
+#include <fmt/format.h>
+
 #include "models/layers/gqa.h"
 #include "models/layers/loader.h"
 #include "models/layers/mlp.h"

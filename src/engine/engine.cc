@@ -1,0 +1,443 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <random>
+#include <utility>
+
+#include "attention/skip_rule.h"
+#include "base/check.h"
+#include "engine/scheduler.h"
+#include "kvcache/page_pool.h"
+#include "models/model.h"
+
+namespace hopskip {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kMaxPages = std::numeric_limits<int32_t>::max();
+
+// K and V of deeper layers depend on what was skipped below them: prefixes are shared only between
+// requests of equal settings. (They also depend on where chunks ended, as λ does; that much a
+// reused prefix may differ from a recomputed one. Dense prefixes do not.)
+uint64_t prefix_salt(const Request& request) {
+  const PerPhase<double>& factor = request.threshold_scale_factor;
+  if (factor.prefill == 0.0 && factor.decode == 0.0) {
+    return 0;
+  }
+  uint64_t salt = 1;
+  for (uint64_t bits :
+       {std::bit_cast<uint64_t>(factor.prefill), std::bit_cast<uint64_t>(factor.decode),
+        static_cast<uint64_t>(request.min_context)}) {
+    salt = (salt ^ bits) * 0x9e3779b97f4a7c15u;
+    salt ^= salt >> 32;
+  }
+  return salt;
+}
+
+EngineOptions resolved(EngineOptions options, const ModelConfig& config) {
+  constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
+  if (options.context == 0) {
+    options.context = config.max_position;
+  }
+  check(options.context > 0 && options.context <= config.max_position, kInvalid,
+        "a context of {} tokens; the model allows 1 to {}", options.context, config.max_position);
+  check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (one context) or above",
+        options.kv_tokens);
+  if (options.kv_tokens == 0) {
+    options.kv_tokens = options.context;
+  }
+  check(options.max_sequences > 0, kInvalid, "max_sequences is {}; it must be 1 or above",
+        options.max_sequences);
+  check(options.chunk_tokens >= options.max_sequences, kInvalid,
+        "chunk_tokens is {}; it must be at least max_sequences, {}", options.chunk_tokens,
+        options.max_sequences);
+  return options;
+}
+
+KvConfig kv_config(const EngineOptions& options, const ModelConfig& model) {
+  KvConfig config;
+  config.num_layers = static_cast<int>(model.num_layers);
+  config.num_kv_heads = static_cast<int>(model.num_kv_heads);
+  config.head_dim = static_cast<int>(model.head_dim);
+  config.dtype = options.kv_dtype;
+  config.num_pages = (options.kv_tokens - 1) / config.page_size + 1;
+  check(config.num_pages <= kMaxPages, ErrorCode::kInvalidArgument,
+        "kv_tokens is {}; at most {} can be addressed", options.kv_tokens,
+        kMaxPages * config.page_size);
+  return config;
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options)
+      : options_(resolved(options, checkpoint.config)),
+        backend_(backend),
+        model_(load_model(checkpoint, backend)),
+        kv_(backend.make_kv_storage(kv_config(options_, model_->config()))),
+        pool_(kv_->config().num_pages, kv_->config().page_size),
+        scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
+        context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {}
+
+  RequestId add(Request request);
+  bool cancel(RequestId id);
+  bool idle() const { return jobs_.empty() && cancelled_.empty(); }
+  std::span<const Event> step();
+
+  EngineStats stats() const;
+  const SequenceStats* stats(RequestId id) const {
+    const auto job = jobs_.find(id);
+    return job == jobs_.end() ? nullptr : job->second.stats.get();
+  }
+  const ModelConfig& config() const { return model_->config(); }
+  int64_t context() const { return context_; }
+  PerPhase<TilePlan> tile_plans() const {
+    const AttentionShape shape = model_->attention_shape();
+    return {backend_.tile_plan(Phase::kPrefill, shape), backend_.tile_plan(Phase::kDecode, shape)};
+  }
+
+ private:
+  struct Job {
+    Request request;  // without its prompt: the sequence has it
+    Sampler sampler;
+    Sequence* sequence;
+    int64_t max_tokens;  // prompt and output
+    int64_t prompt_rows_given = 0;
+    Clock::time_point added;
+    std::shared_ptr<SequenceStats> stats;
+
+    double seconds() const { return std::chrono::duration<double>(Clock::now() - added).count(); }
+    int64_t prompt_end() const { return stats->prompt_tokens; }
+    // Of a chunk, the rows whose logits on_prompt_logits still waits for: [first, end).
+    std::pair<int64_t, int64_t> prompt_rows(const Chunk& chunk) const {
+      return {std::max(chunk.begin, prompt_rows_given), std::min(chunk.end(), prompt_end())};
+    }
+  };
+
+  void check_request(const Request& request) const;
+  void run(std::span<const Chunk> chunks);
+  float threshold_log2(const Job& job, const Chunk& chunk) const;
+  void count(Job& job, const Chunk& chunk, size_t place, size_t num_sequences);
+  void give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden, Matrix logits);
+  void advance(Job& job, const Chunk& chunk, std::span<const float> logits);
+  Event finish(RequestId id, FinishReason reason, std::string error = "");
+
+  EngineOptions options_;
+  Backend& backend_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<KvStorage> kv_;
+  PagePool pool_;
+  Scheduler scheduler_;
+  int64_t context_;
+  std::mt19937_64 seeds_{std::random_device{}()};
+
+  RequestId next_id_ = 1;
+  std::map<RequestId, Job> jobs_;
+  std::vector<Event> cancelled_;  // for the next step to tell
+  std::vector<Event> events_;
+  EngineStats totals_;
+
+  // Of the current step, kept for their memory.
+  std::vector<int32_t> tokens_, positions_;
+  std::vector<AttentionSequence> sequences_;
+  std::vector<int64_t> rows_, last_rows_;
+  std::vector<SkipCounts> counts_;  // [num_layers][sequences][num_heads]
+};
+
+RequestId Engine::Impl::add(Request request) {
+  check_request(request);
+  const RequestId id = next_id_++;
+  const ModelConfig& c = config();
+  const auto prompt_tokens = std::ssize(request.prompt);
+
+  auto stats = std::make_shared<SequenceStats>();
+  stats->num_layers = static_cast<int>(c.num_layers);
+  stats->num_heads = static_cast<int>(c.num_heads);
+  stats->prompt_tokens = prompt_tokens;
+  for (Phase phase : kPhases) {
+    stats->phases[phase].threshold_scale_factor = request.threshold_scale_factor[phase];
+    stats->phases[phase].counts.resize(c.num_layers * c.num_heads);
+  }
+  const uint64_t seed = request.sampling.seed.value_or(seeds_());
+  Sampler sampler(request.sampling, seed, request.prompt);
+
+  Sequence& sequence = scheduler_.add(id, std::move(request.prompt));
+  sequence.decode_from = request.decode_from.value_or(Sequence::kNever);
+  sequence.share =
+      options_.prefix_reuse && !request.decode_from.has_value() && !request.on_prompt_logits;
+  sequence.salt = prefix_salt(request);
+
+  const int64_t max_tokens =
+      prompt_tokens + std::min(request.max_new_tokens, context_ - prompt_tokens);
+  jobs_.emplace(id, Job{.request = std::move(request),
+                        .sampler = std::move(sampler),
+                        .sequence = &sequence,
+                        .max_tokens = max_tokens,
+                        .added = Clock::now(),
+                        .stats = std::move(stats)});
+  return id;
+}
+
+void Engine::Impl::check_request(const Request& request) const {
+  constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
+  const int64_t prompt_tokens = std::ssize(request.prompt);
+  check(prompt_tokens > 0, kInvalid, "the prompt is empty; give at least one token");
+  check(request.max_new_tokens >= 0, kInvalid, "max_new_tokens is {}; it must be 0 or above",
+        request.max_new_tokens);
+  const int64_t wanted = prompt_tokens + (request.max_new_tokens > 0 ? 1 : 0);
+  check(wanted <= context_, kInvalid,
+        "the prompt has {} tokens, but the context holds {} for prompt and output; shorten the "
+        "prompt or enlarge the context (the model allows {})",
+        prompt_tokens, context_, config().max_position);
+  for (int32_t id : request.prompt) {
+    check(id >= 0 && id < config().vocab_size, kInvalid,
+          "the prompt holds token {}, the vocabulary ends at {}", id, config().vocab_size - 1);
+  }
+  validate(request.sampling);
+  for (Phase phase : kPhases) {
+    const double factor = request.threshold_scale_factor[phase];
+    check(factor >= 0.0 && std::isfinite(factor), kInvalid,
+          "the {} threshold scale factor is {}; it must be 0 (dense) or above, and finite",
+          phase_name(phase), factor);
+  }
+  check(request.min_context >= 0, kInvalid, "min_context is {}; it must be 0 or above",
+        request.min_context);
+  check(request.decode_from.value_or(0) >= 0, kInvalid, "decode_from is {}; it must be 0 or above",
+        request.decode_from.value_or(0));
+}
+
+bool Engine::Impl::cancel(RequestId id) {
+  if (!jobs_.contains(id)) {
+    return false;
+  }
+  cancelled_.push_back(finish(id, FinishReason::kCancelled));
+  return true;
+}
+
+std::span<const Event> Engine::Impl::step() {
+  events_ = std::exchange(cancelled_, {});
+  const std::span<const Chunk> chunks = scheduler_.schedule();
+  if (chunks.empty()) {
+    return events_;
+  }
+  std::vector<RequestId> ids;
+  for (const Chunk& chunk : chunks) {
+    ids.push_back(chunk.sequence->id);
+  }
+  try {
+    run(chunks);
+  } catch (const Error& error) {
+    for (RequestId id : ids) {
+      if (jobs_.contains(id)) {
+        events_.push_back(finish(id, FinishReason::kError, error.what()));
+      }
+    }
+  }
+  ++totals_.steps;
+  return events_;
+}
+
+void Engine::Impl::run(std::span<const Chunk> chunks) {
+  const int64_t vocab = config().vocab_size;
+  backend_.reset_workspace();
+  tokens_.clear();
+  positions_.clear();
+  sequences_.clear();
+  rows_.clear();
+  last_rows_.clear();
+  std::vector<Job*> jobs;
+  std::vector<int64_t> first_row;  // of each chunk's rows, in rows_
+  bool prompt_logits = false;
+  for (const Chunk& chunk : chunks) {
+    const Sequence& sequence = *chunk.sequence;
+    Job& job = jobs_.at(sequence.id);
+    jobs.push_back(&job);
+    first_row.push_back(std::ssize(rows_));
+    if (job.stats->started_s < 0.0) {
+      job.stats->started_s = job.seconds();
+    }
+    const int64_t q_begin = std::ssize(tokens_);
+    for (int64_t i = chunk.begin; i < chunk.end(); ++i) {
+      tokens_.push_back(sequence.tokens[i]);
+      positions_.push_back(static_cast<int32_t>(i));
+    }
+    sequences_.push_back({q_begin, chunk.count, chunk.end(), sequence.pages.pages(), chunk.phase,
+                          threshold_log2(job, chunk)});
+    const auto row_of = [&](int64_t position) { return q_begin + position - chunk.begin; };
+    if (job.request.on_prompt_logits) {
+      const auto [first, end] = job.prompt_rows(chunk);
+      for (int64_t i = first; i < end; ++i) {
+        rows_.push_back(row_of(i));
+        prompt_logits = true;
+      }
+    }
+    if (chunk.is_last()) {
+      if (rows_.empty() || rows_.back() != row_of(chunk.end() - 1)) {
+        rows_.push_back(row_of(chunk.end() - 1));
+      }
+      last_rows_.push_back(std::ssize(rows_) - 1);
+    }
+  }
+  counts_.assign(config().num_layers * sequences_.size() * config().num_heads, {});
+
+  const Matrix hidden =
+      model_->forward({tokens_, positions_, sequences_, kv_.get(), rows_, counts_});
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    count(*jobs[i], chunks[i], i, chunks.size());
+  }
+
+  const int64_t num_last = std::ssize(last_rows_);
+  Matrix last = hidden;
+  if (prompt_logits && num_last > 0) {  // Model::logits uses rows up: take these out first
+    last = backend_.allocate(num_last, hidden.cols);
+    backend_.gather_rows(hidden, last_rows_, last);
+  }
+  if (prompt_logits) {
+    const Matrix block =
+        backend_.allocate(std::min<int64_t>(kPromptLogitRows, std::ssize(rows_)), vocab);
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      if (jobs[i]->request.on_prompt_logits) {
+        Matrix own = hidden;
+        own.data = hidden.row(first_row[i]);
+        give_prompt_logits(*jobs[i], chunks[i], own, block);
+      }
+    }
+  }
+  std::span<const float> logits;
+  if (num_last > 0) {
+    const Matrix out = backend_.allocate(num_last, vocab);
+    model_->logits(last, out);
+    logits = backend_.read(out);
+  }
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    const bool is_last = chunks[i].is_last();
+    advance(*jobs[i], chunks[i], is_last ? logits.first(vocab) : logits.first(0));
+    logits = logits.subspan(is_last ? vocab : 0);
+  }
+}
+
+float Engine::Impl::threshold_log2(const Job& job, const Chunk& chunk) const {
+  return chunk.end() < job.request.min_context
+             ? kDenseThresholdLog2
+             : skip_threshold_log2(job.request.threshold_scale_factor[chunk.phase], chunk.end());
+}
+
+void Engine::Impl::count(Job& job, const Chunk& chunk, size_t place, size_t num_sequences) {
+  PhaseStats& phase = job.stats->phases[chunk.phase];
+  job.stats->preemptions = job.sequence->preemptions;
+  job.stats->reused_tokens = job.sequence->reused;
+  phase.tokens += chunk.count;
+  phase.steps += 1;
+  if (chunk.end() < job.request.min_context && phase.threshold_scale_factor > 0.0) {
+    phase.tokens_below_min_context += chunk.count;
+  }
+  const int heads = job.stats->num_heads;
+  for (int layer = 0; layer < job.stats->num_layers; ++layer) {
+    const SkipCounts* step = &counts_[(layer * num_sequences + place) * heads];
+    SkipCounts* sum = &phase.counts[layer * heads];
+    for (int head = 0; head < heads; ++head) {
+      sum[head] += step[head];
+      totals_.skip[chunk.phase] += step[head];
+    }
+  }
+  totals_.prompt_tokens +=
+      std::max<int64_t>(0, std::min(chunk.end(), job.prompt_end()) - chunk.begin);
+}
+
+void Engine::Impl::give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden, Matrix logits) {
+  const auto [first, end] = job.prompt_rows(chunk);
+  const std::vector<int32_t>& tokens = chunk.sequence->tokens;
+  std::vector<float> next_logprobs;
+  for (int64_t begin = first; begin < end; begin += logits.rows) {
+    const int64_t rows = std::min(logits.rows, end - begin);
+    const Matrix x{hidden.row(begin - first), rows, hidden.cols, hidden.stride};
+    const Matrix y{logits.data, rows, logits.cols, logits.stride};
+    model_->logits(x, y);
+    const std::span<const float> values = backend_.read(y);
+    next_logprobs.clear();
+    for (int64_t i = 0; i < rows && begin + i + 1 < job.prompt_end(); ++i) {
+      const std::span<const float> row = values.subspan(i * logits.cols, logits.cols);
+      next_logprobs.push_back(static_cast<float>(row[tokens[begin + i + 1]] - log_sum_exp(row)));
+    }
+    job.request.on_prompt_logits({begin, rows, values, next_logprobs});
+  }
+  job.prompt_rows_given = std::max(job.prompt_rows_given, end);
+}
+
+// The chunk's K and V stand; its last row's logits, if it is the sequence's last, give a token.
+void Engine::Impl::advance(Job& job, const Chunk& chunk, std::span<const float> logits) {
+  scheduler_.complete(chunk);
+  if (logits.empty()) {
+    return;
+  }
+  Sequence& sequence = *chunk.sequence;
+  SequenceStats& stats = *job.stats;
+  if (stats.first_token_s < 0.0) {
+    stats.first_token_s = job.seconds();
+  }
+  if (job.request.max_new_tokens == 0) {
+    events_.push_back(finish(sequence.id, FinishReason::kLength));
+    return;
+  }
+  SampledToken token = job.sampler.sample(logits);
+  sequence.tokens.push_back(token.id);
+  ++stats.generated_tokens;
+  ++totals_.generated_tokens;
+
+  Event event;
+  event.id = sequence.id;
+  if (std::ranges::find(job.request.stop_ids, token.id) != job.request.stop_ids.end()) {
+    event = finish(sequence.id, FinishReason::kStop);
+  } else if (std::ssize(sequence.tokens) >= job.max_tokens) {
+    event = finish(sequence.id, FinishReason::kLength);
+  }
+  event.token = std::move(token);
+  events_.push_back(std::move(event));
+}
+
+Event Engine::Impl::finish(RequestId id, FinishReason reason, std::string error) {
+  const auto job = jobs_.find(id);
+  SequenceStats& stats = *job->second.stats;
+  stats.finished_s = job->second.seconds();
+  totals_.preemptions += stats.preemptions;
+  totals_.reused_tokens += stats.reused_tokens;
+  Event event;
+  event.id = id;
+  event.finish = reason;
+  event.error = std::move(error);
+  event.stats = job->second.stats;
+  scheduler_.remove(*job->second.sequence);
+  jobs_.erase(job);
+  return event;
+}
+
+EngineStats Engine::Impl::stats() const {
+  EngineStats stats = totals_;
+  stats.running = scheduler_.num_running();
+  stats.waiting = scheduler_.num_waiting();
+  stats.kv_pages = pool_.num_pages();
+  stats.kv_pages_in_use = pool_.num_pages() - pool_.available();
+  return stats;
+}
+
+Engine::Engine(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options)
+    : impl_(std::make_unique<Impl>(checkpoint, backend, options)) {}
+Engine::~Engine() = default;
+
+RequestId Engine::add(Request request) { return impl_->add(std::move(request)); }
+bool Engine::cancel(RequestId id) { return impl_->cancel(id); }
+bool Engine::idle() const { return impl_->idle(); }
+std::span<const Event> Engine::step() { return impl_->step(); }
+EngineStats Engine::stats() const { return impl_->stats(); }
+const SequenceStats* Engine::stats(RequestId id) const { return impl_->stats(id); }
+const ModelConfig& Engine::config() const { return impl_->config(); }
+int64_t Engine::context() const { return impl_->context(); }
+PerPhase<TilePlan> Engine::tile_plans() const { return impl_->tile_plans(); }
+
+}  // namespace hopskip
