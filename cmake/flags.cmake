@@ -6,7 +6,8 @@ set(HOPSKIP_SANITIZE "" CACHE STRING "Sanitizers: empty, 'address,undefined' or 
 function(hopskip_flags target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unknown-pragmas)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unknown-pragmas
+                                            -Wno-missing-field-initializers)
   if(HOPSKIP_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
