@@ -30,11 +30,11 @@ struct LLMOptions {
   // A .gguf file, a folder in Hugging Face layout, "smollm2-135m", or a hub id ("org/name") that is
   // in the local cache.
   std::string model;
-  ModelFolders folders;
+  ModelFolders folders = {};
 
   std::string device = "auto";  // "auto", "cpu" or "reference"
   int threads = 0;              // CPU threads; 0: all
-  std::string simd;             // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
+  std::string simd = {};        // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
 
   int64_t context = 0;          // longest prompt + output in tokens; 0: what the checkpoint claims
   int64_t kv_tokens = 0;        // tokens the KV cache holds over all requests; 0: one full context
@@ -43,8 +43,8 @@ struct LLMOptions {
   int max_sequences = 64;       // that run at a time; further ones queue
   bool prefix_reuse = true;     // share K and V of common prompt prefixes
 
-  SkipSoftmaxConfig sparse_attention;  // for requests that bring none of their own
-  std::string profile;                 // file that target_sparsity needs; "": the checkpoint's own
+  SkipSoftmaxConfig sparse_attention = {};  // for requests that bring none of their own
+  std::string profile = {};  // file that target_sparsity needs; "": the checkpoint's own
 };
 
 // Sets the options that a YAML document names; the others stay as they are. `where` names the
@@ -63,24 +63,24 @@ struct ChatMessage {
 using Prompt = std::variant<std::string, std::vector<ChatMessage>, std::vector<int32_t>>;
 
 struct GenerateParams {
-  int64_t max_tokens = 128;       // 0: only the prompt is computed
-  std::vector<std::string> stop;  // the text ends before the first of them
-  bool ignore_eos = false;        // generate on after an end token
+  int64_t max_tokens = 128;            // 0: only the prompt is computed
+  std::vector<std::string> stop = {};  // the text ends before the first of them
+  bool ignore_eos = false;             // generate on after an end token
   SamplingParams sampling{.temperature = 0.0};
-  std::optional<SkipSoftmaxConfig> sparse_attention;  // instead of the LLM's
+  std::optional<SkipSoftmaxConfig> sparse_attention = std::nullopt;  // instead of the LLM's
   // Prompt tokens from this position on are fed one by one, as if they were being generated.
-  std::optional<int64_t> decode_from;
+  std::optional<int64_t> decode_from = std::nullopt;
 };
 
 // Called on the inference thread; what they throw cancels the request and comes out of wait().
 struct GenerateEvents {
   // Valid UTF-8, whole code points only; "" while a stop string may be beginning. `token` is null
   // for text that was held back to the end.
-  std::function<void(std::string_view text, const SampledToken* token)> on_text;
+  std::function<void(std::string_view text, const SampledToken* token)> on_text = {};
   // Prompt tokens done, of how many; after each step.
-  std::function<void(int64_t done, int64_t total)> on_prefill;
+  std::function<void(int64_t done, int64_t total)> on_prefill = {};
   // logprobs[i] = log p(prompt[begin + i + 1] | prompt[0 … begin + i]); rising, without gaps.
-  std::function<void(int64_t begin, std::span<const float> logprobs)> on_prompt_logprobs;
+  std::function<void(int64_t begin, std::span<const float> logprobs)> on_prompt_logprobs = {};
 };
 
 struct GenerationStats : SequenceStats {

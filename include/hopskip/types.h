@@ -32,9 +32,9 @@ struct PerPhase {
 // How sparse attention shall be. At most one of the two is set; neither means dense attention.
 struct SkipSoftmaxConfig {
   // f ≥ 0 in λ = f / L, L = keys of the sequence at that step; 0 is dense.
-  std::optional<PerPhase<double>> threshold_scale_factor;
+  std::optional<PerPhase<double>> threshold_scale_factor = std::nullopt;
   // Share of visible tiles to skip, 0…1; a profile turns it into a factor.
-  std::optional<PerPhase<double>> target_sparsity;
+  std::optional<PerPhase<double>> target_sparsity = std::nullopt;
 };
 
 // Voting tiles in which at least one row sees a key, and how many of those were skipped.
@@ -67,10 +67,10 @@ struct SamplingParams {
   // −2 … 2; subtracted once from tokens in the output, and once for each occurrence.
   double presence_penalty = 0.0;
   double frequency_penalty = 0.0;
-  std::optional<uint64_t> seed;  // none: the engine draws one for the request
+  std::optional<uint64_t> seed = std::nullopt;  // none: the engine draws one for the request
   // none: no log-probabilities; n ≥ 0: of the chosen token and the n most likely (n ≤ 64). They
   // are the model's own, before penalties and temperature.
-  std::optional<int> logprobs;
+  std::optional<int> logprobs = std::nullopt;
 };
 
 struct TokenLogprob {

@@ -145,12 +145,12 @@ struct LLM::Impl {
           "max_tokens is {}; it must not be negative", params.max_tokens);
     validate(params.sampling);
     auto state = std::make_shared<Generation::State>(params.stop, std::move(events));
-    state->sparse = resolve_sparse(params.sparse_attention.value_or(sparse_attention), profile,
-                                   info.name, engine.tile_plans());
-    if (!profile_file.empty() && state->sparse.min_context == 0 &&
-        !params.sparse_attention.value_or(sparse_attention).target_sparsity) {
+    const SkipSoftmaxConfig& sparse =
+        params.sparse_attention ? *params.sparse_attention : sparse_attention;
+    state->sparse = resolve_sparse(sparse, profile, info.name, engine.tile_plans());
+    if (!profile_file.empty() && sparse.threshold_scale_factor) {
       state->sparse.notices.push_back(
-          fmt::format("the profile {} is not used: no target_sparsity is set", profile_file));
+          fmt::format("the profile {} is not used: factors are given", profile_file));
     }
     Request& request = state->request;
     request.prompt = text.encode(prompt);
