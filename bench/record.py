@@ -1,11 +1,14 @@
-"""Appends benchmark results to a CSV file; the columns are described in bench/README.md."""
+"""Runs programs to be measured and appends benchmark results to a CSV file; the columns are described in bench/README.md."""
 
 import csv
 import datetime
+import fcntl
 import os
 import pathlib
+import shlex
 import statistics
 import subprocess
+import sys
 
 COLUMNS = ["date", "machine", "commit", "program", "command", "case", "metric", "value", "unit", "low",
            "high", "samples"]
@@ -30,6 +33,23 @@ def commit():
     def git(*arguments):
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
     return (git("rev-parse", "--short", "HEAD") or "none") + ("+" if git("status", "-s", "-uno") else "")
+
+
+def run(command, **pipes):
+    """Runs one command, under an exclusive lock on $HOPSKIP_BENCH_LOCK if that is set; exits if the command fails.
+
+    `pipes` go to Popen. Returns what it wrote to stdout and stderr, where these are pipes, and its peak resident
+    memory in MiB.
+    """
+    with open(os.environ.get("HOPSKIP_BENCH_LOCK", os.devnull)) as lock:
+        if "HOPSKIP_BENCH_LOCK" in os.environ:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, **pipes)
+        output, log = (pipe.read() if pipe else "" for pipe in (process.stdout, process.stderr))
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{command[0]} failed: {shlex.join(command)} {log[-500:]}")
+    return output, log, usage.ru_maxrss / 1024
 
 
 def row(program, command, case, metric, samples, unit):

@@ -5,14 +5,14 @@ The OPTIONs are those of `hopskip run` for the second run; without any, half of 
 """
 
 import json
-import os
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import tree
+
 MODEL = "smollm2-135m"
 CHAPTERS = 5  # 7,608 of the 8,192 tokens that the model can see
 QUESTION = "Who has taken Netherfield Park, and what does Mrs. Bennet hope for?"
@@ -20,13 +20,8 @@ GENERATED = 64
 SKIP = ["--target-sparsity", "prefill=0.5"]
 
 
-def cache():
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("HOPSKIP_CACHE") or pathlib.Path(base) / "hopskip")
-
-
 def prompt():
-    book = (cache() / "book.txt").read_text(encoding="utf-8")
+    book = (tree.cache() / "book.txt").read_text(encoding="utf-8")
     chapters = [match.start() for match in re.finditer(r"^Chapter \d+$", book, re.MULTILINE)]
     return f"Read the beginning of this novel.\n\n{book[:chapters[CHAPTERS]].strip()}\n\n{QUESTION}"
 
@@ -34,9 +29,9 @@ def prompt():
 def run(title, options, folder):
     """Generates an answer with these options and returns the statistics that hopskip wrote."""
     stats = folder / "stats.json"
-    command = [str(ROOT / "build/hopskip"), "run", MODEL, "-f", str(folder / "prompt.txt"), "-n", str(GENERATED),
+    command = [str(tree.ROOT / "build/hopskip"), "run", MODEL, "-f", str(folder / "prompt.txt"), "-n", str(GENERATED),
                "--temp", "0", "--stats", str(stats), *options]
-    print(f"\n{title}: hopskip {' '.join(command[1:3])} -f PROMPT {' '.join(command[5:8])} {' '.join(options)}".rstrip(),
+    print(f"\n{title}: hopskip {' '.join(command[1:3])} -f PROMPT {' '.join(command[5:9])} {' '.join(options)}".rstrip(),
           flush=True)
     code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode
     if code:

@@ -8,25 +8,20 @@ fuzz/corpus/<target>/. An input that breaks a target stays in build-fuzz/ and it
 import argparse
 import concurrent.futures
 import os
-import pathlib
 import subprocess
 import time
 import xml.etree.ElementTree as xml
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build-fuzz"
+import tree
 
-
-def cache():
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("HOPSKIP_CACHE") or pathlib.Path(base) / "hopskip")
+BUILD = tree.ROOT / "build-fuzz"
 
 
 def run(target, seconds):
     """Runs one target; returns its exit status, the last lines of its log and the seconds it took."""
-    found = cache() / "fuzz" / target.name
+    found = tree.cache() / "fuzz" / target.name
     found.mkdir(parents=True, exist_ok=True)
-    seeds = ROOT / "fuzz/corpus" / target.name.removeprefix("fuzz_")
+    seeds = tree.ROOT / "fuzz/corpus" / target.name.removeprefix("fuzz_")
     command = [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
                f"-artifact_prefix={BUILD}/{target.name}-", found, *([seeds] if seeds.is_dir() else [])]
     start = time.monotonic()

@@ -1,10 +1,17 @@
-"""The files of this tree, for the checks: those that git tracks."""
+"""Where things are: the tree, the files that git tracks in it, the cache directory."""
 
+import os
 import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CPP = (".cc", ".h", ".cu", ".cuh")
+
+
+def cache():
+    """The folder of everything that is fetched; tools/common.sh says the same to the shell."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("HOPSKIP_CACHE") or pathlib.Path(base) / "hopskip")
 
 
 def tracked(root=ROOT):

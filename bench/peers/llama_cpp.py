@@ -4,9 +4,7 @@
 A CASE is a string of llama-bench options. Peak memory is that of the whole llama-bench process.
 """
 
-import fcntl
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -28,25 +26,12 @@ def version(chroot):
     return ", ".join(packages.split("\n")).strip(", ")
 
 
-def run(command):
-    """Runs one command; returns stdout, stderr and its peak resident memory in MiB."""
-    with open(os.environ.get("HOPSKIP_BENCH_LOCK", os.devnull)) as lock:
-        if "HOPSKIP_BENCH_LOCK" in os.environ:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        output, log = process.stdout.read(), process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"llama_cpp.py: {shlex.join(command)} failed: {log.strip().splitlines()[-1:]}")
-    return output, log, usage.ru_maxrss / 1024
-
-
 def main():
     chroot, cases = sys.argv[1], sys.argv[2:] or CASES
     program = version(chroot)
     for case in cases:
         arguments = ["llama-bench", "-m", "/tmp/model.gguf", "-fa", "1", "-t", "2", *shlex.split(case), "-o", "jsonl"]
-        output, log, memory = run(["chroot", chroot, *arguments])
+        output, log, memory = record.run(["chroot", chroot, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         backend = re.search(r"libggml-cpu-(\w+)\.so", log)
         label = f"{program}, {backend.group(1) if backend else 'unknown'} backend"
         rows = []
