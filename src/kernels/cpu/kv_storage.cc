@@ -1,0 +1,44 @@
+#include "kernels/cpu/kv_storage.h"
+
+#include <sys/mman.h>
+
+#include "base/check.h"
+
+namespace hopskip {
+
+CpuKvStorage::CpuKvStorage(const KvConfig& config) : KvStorage(config) {
+  uint64_t bytes = 0;
+  check(!__builtin_mul_overflow(static_cast<uint64_t>(config.num_pages),
+                                static_cast<uint64_t>(config.bytes_per_page()), &bytes),
+        ErrorCode::kOutOfMemory, "a KV cache of {} pages does not fit any memory",
+        config.num_pages);
+  if (bytes == 0) {
+    return;
+  }
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  check(data != MAP_FAILED, ErrorCode::kOutOfMemory,
+        "no memory for a KV cache of {} bytes; use fewer pages", bytes);
+  madvise(data, bytes, MADV_HUGEPAGE);
+  data_ = static_cast<std::byte*>(data);
+  bytes_ = bytes;
+}
+
+CpuKvStorage::~CpuKvStorage() {
+  if (data_ != nullptr) {
+    munmap(data_, bytes_);
+  }
+}
+
+KvHead CpuKvStorage::head(int layer, int kv_head, const int32_t* pages) const {
+  KvHead head;
+  head.slice_bytes = int64_t{kSliceKeys} * config().head_dim * block_bytes(config().dtype);
+  head.slices_per_page = config().page_size / kSliceKeys;
+  const int64_t head_bytes = 2 * head.slices_per_page * head.slice_bytes;
+  head.page_stride = config().num_kv_heads * head_bytes;
+  head.base = data_ + layer * config().num_pages * head.page_stride + kv_head * head_bytes;
+  head.pages = pages;
+  return head;
+}
+
+}  // namespace hopskip

@@ -1,0 +1,140 @@
+// Attention with AVX-512 and its bf16 dot product.
+#include <immintrin.h>
+
+#include <type_traits>
+
+#include "base/float16.h"
+#include "kernels/cpu/simd/attention_instance.h"
+
+namespace hopskip {
+namespace {
+
+struct Avx512Lanes {
+  using F = __m512;
+  using M = __mmask16;
+
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static void store_any(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static F set1(float x) { return _mm512_set1_ps(x); }
+  static F add(F x, F y) { return _mm512_add_ps(x, y); }
+  static F sub(F x, F y) { return _mm512_sub_ps(x, y); }
+  static F mul(F x, F y) { return _mm512_mul_ps(x, y); }
+  static F div(F x, F y) { return _mm512_div_ps(x, y); }
+  static F max(F x, F y) { return _mm512_max_ps(x, y); }
+  static F fma(F x, F y, F z) { return _mm512_fmadd_ps(x, y, z); }
+  static M less(F x, F y) { return _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ); }
+  static F select(M m, F x, F y) { return _mm512_mask_blend_ps(m, y, x); }
+  static float reduce_max(F x) { return _mm512_reduce_max_ps(x); }
+  static float reduce_add(F x) { return _mm512_reduce_add_ps(x); }
+
+  // 2^x = 2^⌊x⌋ · p(x − ⌊x⌋); coefficients: least maximum relative error with p(0) = 1. 0 for −inf.
+  static constexpr int kReduceToFraction = 1;  // x − ⌊x⌋
+  // Error 2.9e-6, a thousandth of what rounding the weights to bf16 costs.
+  static F exp2(F x) {
+    const F f = _mm512_reduce_ps(x, kReduceToFraction);
+    F p = _mm512_set1_ps(0.013426684774458408f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.052242472767829895f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.241280198097229f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.6930448412895203f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, x);
+  }
+  // Error 8.3e-8.
+  static F exp2_precise(F x) {
+    const F f = _mm512_reduce_ps(x, kReduceToFraction);
+    F p = _mm512_set1_ps(0.0018671300495043397f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.009017030708491802f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.05579991266131401f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24016444385051727f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.6931512951850891f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, x);
+  }
+
+  // row_agrees_to_skip, lane by lane.
+  static uint32_t rows_agree(F tile_max, F running_max, F threshold) {
+    const __mmask16 unseen = _mm512_cmp_ps_mask(tile_max, set1(kMinusInfinity), _CMP_EQ_OQ);
+    return unseen | less(tile_max, add(running_max, threshold));
+  }
+
+  template <typename Kv>
+  static void widen(const uint32_t* units, F* low, F* high) {
+    const __m512i u = _mm512_loadu_si512(units);
+    if constexpr (std::is_same_v<Kv, bf16>) {
+      *low = _mm512_castsi512_ps(_mm512_slli_epi32(u, 16));
+      *high = _mm512_castsi512_ps(_mm512_and_si512(u, _mm512_set1_epi32(0xffff0000)));
+    } else {
+      *low = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(u));
+      *high = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(u, 16)));
+    }
+  }
+  // count is a multiple of 16.
+  template <typename Kv>
+  static void narrow(const float* from, Kv* to, int count) {
+    for (int i = 0; i < count; i += kLanes) {
+      __m256i half;
+      if constexpr (std::is_same_v<Kv, bf16>) {
+        half = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(load(from + i)));
+      } else {
+        half = _mm512_cvtps_ph(load(from + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+      }
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), half);
+    }
+  }
+};
+
+// Two-element dot products straight from the cache; q and the weights are rounded to bf16.
+struct Bf16Dot {
+  using Lanes = Avx512Lanes;
+  using F = __m512;
+  using Element = bf16;
+  static constexpr bool kReadsCache = true;
+  static constexpr int kBlock = 16;  // of 32 registers; 16 hide the product's latency
+
+  static constexpr int kPack = 2;
+  using Unit = uint32_t;
+  using Wide = __m512i;
+  static Wide load(const Unit* units) { return _mm512_loadu_si512(units); }
+  static F dot(F acc, Unit unit, Wide wide) {
+    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(_mm512_set1_epi32(unit)),
+                            reinterpret_cast<__m512bh>(wide));
+  }
+  static void pack_query(const float* q, Unit* units) {
+    units[0] = bf16(q[0]).bits | uint32_t{bf16(q[1]).bits} << 16;
+  }
+  // The sum is of the rounded weights: what is multiplied and what is divided by agree.
+  static F store_weights(F a, F b, Unit* units, F sum) {
+    // Low half: a's rows, high half: b's; interleaved to one (a, b) unit a row.
+    static constexpr uint16_t kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                            21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                            11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
+    const __m512i pairs = _mm512_permutexvar_epi16(_mm512_loadu_si512(kOrder), halves);
+    _mm512_storeu_si512(units, pairs);
+    constexpr uint32_t kOnes = 0x3f803f80;
+    return dot(sum, kOnes, pairs);
+  }
+
+  using Pair = uint32_t;
+  static __m512i load_pairs(const uint32_t* units) { return _mm512_loadu_si512(units); }
+  static F dot_pair(F acc, Pair pair, __m512i wide) { return dot(acc, pair, wide); }
+  static void pack_pairs(const float* q, Pair* pair) { pack_query(q, pair); }
+  static F store_pairs(F values, Pair* pairs) {
+    const __m256i rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(pairs), rounded);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
+  }
+};
+
+constexpr int kAccumulators = 16;
+
+}  // namespace
+
+const AttentionKernels& avx512_attention_kernels(DType dtype) {
+  return dtype == DType::kBF16
+             ? AttentionInstance<Bf16Dot>::kTable
+             : AttentionInstance<FloatDot<Avx512Lanes, fp16, kAccumulators>>::kTable;
+}
+
+}  // namespace hopskip
