@@ -2,6 +2,9 @@
 
 option(HOPSKIP_WERROR "Treat warnings as errors" ON)
 set(HOPSKIP_SANITIZE "" CACHE STRING "Sanitizers: empty, 'address,undefined' or 'thread'")
+if(HOPSKIP_FUZZ)
+  set(HOPSKIP_SANITIZE fuzzer-no-link,address,undefined)  # libFuzzer steers by coverage of the libraries
+endif()
 
 function(hopskip_flags target)
   target_compile_features(${target} PUBLIC cxx_std_20)

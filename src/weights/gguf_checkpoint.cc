@@ -1,6 +1,7 @@
 // One Checkpoint from one GGUF file or from the parts of a split one.
 #include <algorithm>
-#include <regex>
+#include <optional>
+#include <string_view>
 
 #include "base/check.h"
 #include "weights/formats.h"
@@ -16,13 +17,31 @@ struct SplitName {
   int64_t parts = 0;
 };
 
-std::optional<SplitName> split_name(const std::string& file_name) {
-  static const std::regex kPattern("(.*)-(\\d{5})-of-(\\d{5})\\.gguf");
-  std::smatch match;
-  if (!std::regex_match(file_name, match, kPattern)) {
+// The number that five digits at `at` spell, or −1.
+int64_t five_digits(std::string_view text, size_t at) {
+  int64_t number = 0;
+  for (const char digit : text.substr(at, 5)) {
+    if (digit < '0' || digit > '9') {
+      return -1;
+    }
+    number = 10 * number + (digit - '0');
+  }
+  return number;
+}
+
+std::optional<SplitName> split_name(std::string_view file_name) {
+  constexpr std::string_view kTail = "-00001-of-00003.gguf";
+  if (file_name.size() < kTail.size()) {
     return std::nullopt;
   }
-  return SplitName{match[1], std::stol(match[3])};
+  const std::string_view stem = file_name.substr(0, file_name.size() - kTail.size());
+  const std::string_view tail = file_name.substr(stem.size());
+  const int64_t parts = five_digits(tail, 10);
+  if (tail[0] != '-' || tail.substr(6, 4) != "-of-" || tail.substr(15) != ".gguf" ||
+      five_digits(tail, 1) < 0 || parts < 0) {
+    return std::nullopt;
+  }
+  return SplitName{std::string(stem), parts};
 }
 
 std::vector<std::filesystem::path> parts_of(const std::filesystem::path& path) {
