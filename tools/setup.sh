@@ -10,7 +10,7 @@ wanted=$(for group in "$@"; do sed -n "s/^$group //p" "$list"; done)
 need_command dpkg-query "hopskip installs its tools on Debian 12; elsewhere install what tools/packages.txt lists"
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null | sed -n 's/^installed //p' || true)
-missing=$(comm -23 <(sort -u <<<"$wanted") <(sort -u <<<"$installed") | tr '\n' ' ')
+missing=$(for package in $wanted; do grep -qxF "$package" <<<"$installed" || echo -n "$package "; done)
 [[ -n $missing ]] || exit 0
 
 as_root=()
