@@ -29,15 +29,15 @@ def measure(length, repetitions, kinds, book, folder):
     prompt, stats = folder / "prompt.txt", folder / "stats.json"
     prompt.write_text(book[:int(length * CHARACTERS_PER_TOKEN)], encoding="utf-8")
     samples = {name: [] for name in kinds}
-    commands = {name: [str(record.ROOT / "build/hopskip"), "run", MODEL, "-f", str(prompt), "-n", str(GENERATED),
-                       "--temp", "0", "--stats", str(stats), *options] for name, options in kinds.items()}
+    commands = {name: [str(record.ROOT / "build/hopskip"), "run", MODEL, "--raw", "-f", str(prompt), "-n", str(GENERATED),
+                       "--temp", "0", "--ignore-eos", "--stats", str(stats), *options] for name, options in kinds.items()}
     for _ in range(repetitions):
         for name, command in commands.items():
             *_, memory = record.run(command, stdout=subprocess.DEVNULL)
             samples[name].append(json.loads(stats.read_text()) | {"memory": memory})
     rows = []
     for name, results in samples.items():
-        command = f"hopskip run {MODEL} -f PROMPT -n {GENERATED} --temp 0 {shlex.join(kinds[name])}"
+        command = f"hopskip run {MODEL} --raw -f PROMPT -n {GENERATED} --temp 0 --ignore-eos {shlex.join(kinds[name])}"
         tokens = results[0]["prompt_tokens"]
         for case, metric, unit, value in [
                 (f"prefill {tokens}, {name}", "speed", "tokens/s", lambda s: s["prefill_tokens_per_s"]),
