@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every fuzz target of build-fuzz/ for a while, as many at once as there are cores.
+"""Runs the target of every fuzz/fuzz_*.cc for a while, as many at once as there are cores.
 
 Inputs found on the way are kept in the cache directory, so that the next run starts from them; the seeds are in
 fuzz/corpus/<target>/. An input that breaks a target stays in build-fuzz/ and its path is printed.
@@ -35,7 +35,10 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--report", help="write a JUnit file")
     arguments = parser.parse_args()
-    targets = sorted(path for path in BUILD.glob("fuzz_*") if path.is_file() and os.access(path, os.X_OK))
+    targets = sorted(BUILD / source.stem for source in (tree.ROOT / "fuzz").glob("fuzz_*.cc"))
+    unbuilt = [target.name for target in targets if not target.exists()]
+    if unbuilt:
+        parser.error(f"{unbuilt[0]} is not built: tools/build.sh fuzz")
     suite, failed = xml.Element("testsuite", name="fuzz"), 0
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         results = pool.map(lambda target: run(target, arguments.seconds), targets)
