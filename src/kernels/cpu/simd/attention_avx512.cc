@@ -84,6 +84,11 @@ struct Avx512Lanes {
   }
 };
 
+// Weights that stay float deserve the better exponential.
+struct Avx512FloatLanes : Avx512Lanes {
+  static F exp2(F x) { return exp2_precise(x); }
+};
+
 // Two-element dot products straight from the cache; q and the weights are rounded to bf16.
 struct Bf16Dot {
   using Lanes = Avx512Lanes;
@@ -134,7 +139,7 @@ constexpr int kAccumulators = 16;
 const AttentionKernels& avx512_attention_kernels(DType dtype) {
   return dtype == DType::kBF16
              ? AttentionInstance<Bf16Dot>::kTable
-             : AttentionInstance<FloatDot<Avx512Lanes, fp16, kAccumulators>>::kTable;
+             : AttentionInstance<FloatDot<Avx512FloatLanes, fp16, kAccumulators>>::kTable;
 }
 
 }  // namespace hopskip
