@@ -63,8 +63,9 @@ std::optional<PagePool::Match> PagePool::find(Prefix parent, std::span<const int
 }
 
 PagePool::Prefix PagePool::publish(Prefix parent, std::span<const int32_t> tokens, int32_t page) {
+  const Match match{page, Prefix{next_prefix_, false}};
   const auto [place, inserted] =
-      published_.try_emplace({parent, {tokens.begin(), tokens.end()}}, Match{page, next_prefix_});
+      published_.try_emplace({parent, {tokens.begin(), tokens.end()}}, match);
   if (inserted) {
     ++next_prefix_;
     pages_[page].key = &place->first;

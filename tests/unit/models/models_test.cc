@@ -1,0 +1,127 @@
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "models/model.h"
+#include "support/error_matchers.h"
+#include "support/tiny_model.h"
+
+namespace hopskip {
+namespace {
+
+class ModelsTest : public testing::Test {
+ protected:
+  // Hidden states of `rows` after a prefill of 40 tokens.
+  std::vector<float> hidden(const ModelConfig& config, std::span<const int64_t> rows,
+                            int64_t tokens_count = 40) {
+    test::TinyModel tiny(config);
+    const auto model = load_model(tiny.checkpoint(), *backend_);
+    KvConfig kv_config;
+    kv_config.num_layers = static_cast<int>(config.num_layers);
+    kv_config.num_kv_heads = static_cast<int>(config.num_kv_heads);
+    kv_config.head_dim = static_cast<int>(config.head_dim);
+    kv_config.num_pages = 1;
+    const auto kv = backend_->make_kv_storage(kv_config);
+    std::vector<int32_t> tokens(tokens_count), positions(tokens_count);
+    std::iota(tokens.begin(), tokens.end(), 3);
+    std::iota(positions.begin(), positions.end(), 0);
+    const int32_t page = 0;
+    const AttentionSequence sequence{0, tokens_count, tokens_count, {&page, 1}};
+    counts_.assign(config.num_layers * config.num_heads, {});
+    backend_->reset_workspace();
+    const Matrix out = model->forward({tokens, positions, {&sequence, 1}, kv.get(), rows, counts_});
+    EXPECT_EQ(out.rows, std::ssize(rows));
+    EXPECT_EQ(out.cols, config.hidden_size);
+    if (out.rows == 0) {
+      return {};
+    }
+    const auto values = backend_->read(out);
+    return {values.begin(), values.end()};
+  }
+
+  std::unique_ptr<Backend> backend_ = make_backend("reference", {.threads = 1});
+  std::vector<SkipCounts> counts_;
+};
+
+constexpr std::array<int64_t, 1> kLast{39};
+
+TEST_F(ModelsTest, NamesWhatItKnows) {
+  test::TinyModel tiny;
+  tiny.checkpoint().config.architecture = "mamba";
+  EXPECT_ERROR(ErrorCode::kUnsupported, "'mamba' is not known; known are llama, qwen2, qwen3",
+               load_model(tiny.checkpoint(), *backend_));
+}
+
+TEST_F(ModelsTest, NamesAMissingTensor) {
+  test::TinyModel tiny;
+  tiny.checkpoint().tensors.erase("model.layers.1.mlp.up_proj.weight");
+  EXPECT_ERROR(ErrorCode::kNotFound, "model.layers.1.mlp.up_proj.weight",
+               load_model(tiny.checkpoint(), *backend_));
+}
+
+TEST_F(ModelsTest, ShowsExpectedAndFoundShape) {
+  test::TinyModel whole;
+  for (const auto& [name, view] : whole.checkpoint().tensors) {
+    test::TinyModel tiny;
+    TensorView& tensor = tiny.checkpoint().tensors.at(name);
+    tensor.shape[0] -= 1;
+    EXPECT_ERROR(ErrorCode::kCorrupt, "tensor '" + name + "' has shape [",
+                 load_model(tiny.checkpoint(), *backend_));
+  }
+  test::TinyModel tiny;
+  tiny.checkpoint().tensors.at("model.layers.0.mlp.up_proj.weight").shape[0] = 7;
+  EXPECT_ERROR(ErrorCode::kCorrupt,
+               "has shape [7, 32], the model's configuration asks for [48, 32]",
+               load_model(tiny.checkpoint(), *backend_));
+}
+
+TEST_F(ModelsTest, GivesOnlyTheRowsAskedFor) {
+  std::vector<int64_t> all(40);
+  std::iota(all.begin(), all.end(), 0);
+  const std::vector<float> full = hidden(test::tiny_config(), all);
+  const std::vector<int64_t> some{3, 17, 39};
+  const std::vector<float> part = hidden(test::tiny_config(), some);
+  for (size_t i = 0; i < some.size(); ++i) {
+    EXPECT_TRUE(std::equal(part.begin() + 32 * i, part.begin() + 32 * (i + 1),
+                           full.begin() + 32 * some[i]));
+  }
+  EXPECT_TRUE(hidden(test::tiny_config(), {}).empty());
+  for (const SkipCounts& head : counts_) {  // attention has run all the same
+    EXPECT_GT(head.tiles, 0u);
+  }
+}
+
+TEST_F(ModelsTest, EveryFlagOfTheConfigurationChangesTheOutput) {
+  const std::vector<float> plain = hidden(test::tiny_config(), kLast);
+  const auto expect_other = [&](auto change, const char* what) {
+    ModelConfig config = test::tiny_config();
+    change(config);
+    EXPECT_NE(hidden(config, kLast), plain) << what;
+  };
+  expect_other([](ModelConfig& c) { c.qk_norm = true; }, "qk_norm");
+  expect_other([](ModelConfig& c) { c.qkv_bias = true; }, "qkv_bias");
+  expect_other([](ModelConfig& c) { c.o_bias = true; }, "o_bias");
+  expect_other([](ModelConfig& c) { c.mlp_bias = true; }, "mlp_bias");
+  expect_other([](ModelConfig& c) { c.rope_theta = 500.0; }, "rope_theta");
+  expect_other([](ModelConfig& c) { c.rope_interleaved = true; }, "rope_interleaved");
+}
+
+TEST_F(ModelsTest, AWindowHidesWhatIsOlderInItsLayersOnly) {
+  ModelConfig config = test::tiny_config();
+  const std::vector<float> plain = hidden(config, kLast);
+  config.sliding_window = 40;
+  config.layer_slides = {true, true};
+  EXPECT_EQ(hidden(config, kLast), plain);  // as wide as the sequence
+  config.sliding_window = 16;
+  const std::vector<float> both = hidden(config, kLast);
+  config.layer_slides = {false, true};
+  const std::vector<float> upper = hidden(config, kLast);
+  config.layer_slides = {false, false};
+  EXPECT_EQ(hidden(config, kLast), plain);
+  EXPECT_NE(both, plain);
+  EXPECT_NE(upper, plain);
+  EXPECT_NE(upper, both);
+}
+
+}  // namespace
+}  // namespace hopskip
