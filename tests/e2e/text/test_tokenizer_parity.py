@@ -3,9 +3,9 @@ import array
 import json
 import pathlib
 import subprocess
+import unicodedata
 
 import pytest
-import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import corpus
@@ -130,6 +130,8 @@ def test_trained(probe, tmp_path, name):
             processors.TemplateProcessing(single="<|im_start|> $A <|im_end|>", special_tokens=[(t, reference.token_to_id(t)) for t in SPECIAL])])
     reference.save(str(tmp_path / "tokenizer.json"))
     text = corpus.mixed(SIZE, SPECIAL + ["<tool_call>", " <mask> ", "\u3000<mask>", "word", " word", "words", "_word", "ﬁ", "<|im_end|><|im_end|>"])
+    if name in ("digits_then_prefix", "merged_with_next"):  # the reference's NFKC and NFKD are those of an older Unicode
+        text = "".join(c for c in text if unicodedata.ucd_3_2_0.category(c) != "Cn")
     ours, _ = hopskip_ids(probe, tmp_path, "json", tmp_path / "tokenizer.json", text)
     assert_same(ours, reference.encode(text).ids, lambda ids: reference.decode(ids, skip_special_tokens=False))
 
