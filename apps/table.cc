@@ -15,11 +15,11 @@ std::string quoted(const std::string& cell) {
   if (cell.find_first_of(",\"\r\n") == std::string::npos) {
     return cell;
   }
-  std::string out = "\"";
+  std::string out;
   for (char c : cell) {
-    out += c == '"' ? "\"\"" : std::string(1, c);
+    out.append(c == '"' ? 2 : 1, c);
   }
-  return out + '"';
+  return fmt::format("\"{}\"", out);
 }
 
 }  // namespace
@@ -54,7 +54,8 @@ std::string Table::csv() const {
   std::string out;
   auto add_line = [&](const std::vector<std::string>& cells) {
     for (size_t column = 0; column < cells.size(); ++column) {
-      out += (column == 0 ? "" : ",") + quoted(cells[column]);
+      out += column == 0 ? "" : ",";
+      out += quoted(cells[column]);
     }
     out += '\n';
   };

@@ -128,6 +128,8 @@ class Generation {
   ~Generation();
   // Ends the request after the step that is running; it finishes as kCancelled.
   void cancel();
+  // True once the request has finished; waits for that, at most `seconds`.
+  bool wait_for(double seconds) const;
   // Blocks until the request has finished. Throws what went wrong. To be called once.
   Output wait();
 

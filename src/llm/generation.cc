@@ -1,5 +1,7 @@
 #include "llm/generation.h"
 
+#include <chrono>
+
 #include "base/check.h"
 
 namespace hopskip {
@@ -66,6 +68,11 @@ Generation::~Generation() = default;
 void Generation::cancel() {
   state_->cancelled = true;
   state_->wake();
+}
+
+bool Generation::wait_for(double seconds) const {
+  return state_->result.wait_for(std::chrono::duration<double>(seconds)) ==
+         std::future_status::ready;
 }
 
 Output Generation::wait() { return state_->result.get(); }

@@ -1,0 +1,109 @@
+// hopskip: the command line. Exit codes: 0 done, 1 failure, 2 wrong use.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <map>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "command.h"
+#include "hopskip/error.h"
+#include "llm/nearest.h"
+
+namespace hopskip::apps {
+namespace {
+
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+
+struct Command {
+  const char* name;
+  const char* summary;
+  Action (*add)(CLI::App& app);
+};
+
+constexpr std::array kCommands{
+    Command{"run", "Generate once: text on stdout, a summary on stderr", add_run},
+    Command{"chat", "Talk to a model", add_chat},
+    Command{"info", "Show this machine, a model, and what would run", add_info},
+    Command{"bench", "Measure speed: prefill, decode, attention", add_bench},
+    Command{"eval", "Measure quality: perplexity at several sparsities", add_eval},
+};
+
+constexpr const char* kFooter = R"(Examples:
+  hopskip run smollm2-135m -p "Why is the sky blue?" -n 64
+  hopskip run model.gguf -f book.txt --threshold-scale-factor prefill=1000,decode=100
+  hopskip chat smollm2-135m
+  hopskip eval smollm2-135m ppl --text book.txt --threshold-scale-factor 0,100,1000
+  hopskip info smollm2-135m
+'hopskip COMMAND --help' explains a command.)";
+
+int report(int code, std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  message.erase(message.find_last_not_of(' ') + 1);
+  fmt::print(stderr, "hopskip: {}\n", message);
+  return code;
+}
+
+// CLI11 names the word that it could not place; a likely spelling helps more.
+std::string with_hint(const CLI::App& app, const CLI::ParseError& error) {
+  std::vector<std::string> known;
+  const CLI::App* deepest = &app;
+  while (!deepest->get_subcommands().empty()) {
+    deepest = deepest->get_subcommands().front();
+  }
+  for (const CLI::Option* option : deepest->get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      known.push_back("--" + name);
+    }
+  }
+  for (const CLI::App* sub : deepest->get_subcommands([](const CLI::App*) { return true; })) {
+    known.push_back(sub->get_name());
+  }
+  const std::string message = error.what();
+  const std::string word = message.substr(message.rfind(' ') + 1);
+  const std::string near = error.get_name() == "ExtrasError" ? nearest(word, known) : std::string();
+  const std::string path = deepest == &app ? "hopskip" : "hopskip " + deepest->get_name();
+  return near.empty() ? fmt::format("{} (see '{} --help')", message, path)
+                      : fmt::format("{} (did you mean '{}'?)", message, near);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Hopskip: LLM inference with Skip Softmax attention.\n"
+      "MODEL is a .gguf file, a folder in Hugging Face layout, smollm2-135m, or a hub id that is "
+      "in the local cache.",
+      "hopskip"};
+  app.set_version_flag("--version", HOPSKIP_VERSION);
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  std::map<const CLI::App*, Action> actions;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.summary);
+    actions[sub] = command.add(*sub);
+  }
+  try {
+    app.parse(argc, argv);
+    actions.at(app.get_subcommands().front())();
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      return app.exit(error);  // --help, --version
+    }
+    return report(kUsage, with_hint(app, error));
+  } catch (const Error& error) {
+    return report(error.code() == ErrorCode::kInvalidArgument ? kUsage : kFailure, error.what());
+  } catch (const std::bad_alloc&) {
+    return report(kFailure, "out of memory: a smaller --ctx needs less");
+  } catch (const std::exception& error) {
+    return report(kFailure, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace hopskip::apps
+
+int main(int argc, char** argv) { return hopskip::apps::run(argc, argv); }

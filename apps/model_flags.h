@@ -1,0 +1,52 @@
+// The flags that every command with a model shares.
+#ifndef HOPSKIP_APPS_MODEL_FLAGS_H_
+#define HOPSKIP_APPS_MODEL_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hopskip/llm.h"
+
+namespace hopskip::apps {
+
+// "1000" for both phases, or "prefill=1000,decode=500"; a phase that is not named keeps its value
+// from `values`. Throws InvalidArgument naming `flag`.
+PerPhase<double> parse_per_phase(const std::string& flag, const std::string& text,
+                                 PerPhase<double> values = {});
+
+// "0,100,1000", or one item of the form above.
+std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
+                                                   const std::vector<std::string>& items);
+
+// Which of the flags a command takes.
+struct ModelFlagParts {
+  bool model_required = true;
+  bool context = true;  // --ctx
+  bool sparse = true;   // --threshold-scale-factor, --target-sparsity, --dense
+};
+
+class ModelFlags {
+ public:
+  // Adds MODEL and the flags of how it runs.
+  explicit ModelFlags(CLI::App& app, ModelFlagParts parts = {});
+
+  // Defaults < --config < --set < flags.
+  LLMOptions options() const;
+  const std::string& model() const { return model_; }
+
+ private:
+  void apply_sparse_flags(LLMOptions& options) const;
+
+  std::string model_;
+  std::optional<std::string> device_, dtype_, simd_, profile_, factor_, target_;
+  std::optional<int64_t> context_, chunk_;
+  std::optional<int> threads_;
+  std::vector<std::string> configs_, settings_;
+  bool dense_ = false;
+};
+
+}  // namespace hopskip::apps
+
+#endif  // HOPSKIP_APPS_MODEL_FLAGS_H_
