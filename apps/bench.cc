@@ -104,7 +104,7 @@ struct BenchCommand {
                       (phase == Phase::kDecode ? new_tokens : 0);
     options.prefix_reuse = phase == Phase::kDecode;
     LLM llm(options);
-    fmt::print(stderr, "{} on {}\n", llm.info().name, llm.info().device);
+    fmt::print(stderr, "{} on {}\n", llm.info().model, llm.info().device);
     Table table({"ctx", "factor", phase == Phase::kDecode ? "ms/token" : "seconds", "tokens/s",
                  "skipped", "speed-up"});
     const int64_t total = static_cast<int64_t>(contexts.size() * factors.size()) * repeats;

@@ -67,11 +67,11 @@ struct ChatCommand {
     }
     LLM llm(model.options());
     check(llm.info().has_chat_template, ErrorCode::kUnsupported,
-          "{} has no chat template: use 'hopskip run'", llm.info().name);
+          "{} has no chat template: use 'hopskip run'", llm.info().model);
     const InterruptGuard guard;
     std::vector<ChatMessage> history = fresh_history();
     std::optional<Output> last;
-    fmt::print(stderr, "{} on {}; /help\n", llm.info().name, llm.info().device);
+    fmt::print(stderr, "{} on {}; /help\n", llm.info().model, llm.info().device);
     std::string line;
     while (read_line(line)) {
       if (line == "/exit" || line == "/quit") {

@@ -142,7 +142,7 @@ struct EvalCommand {
     if (!folder.empty()) {
       const Json document{
           {"task", task},
-          {"model", info.name},
+          {"model", info.model},
           {"device", info.device},
           {"text", text_file},
           {"windows", options.windows},

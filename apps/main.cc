@@ -48,13 +48,24 @@ int report(int code, std::string message) {
   return code;
 }
 
-// CLI11 names the word that it could not place; a likely spelling helps more.
-std::string with_hint(const CLI::App& app, const CLI::ParseError& error) {
-  std::vector<std::string> known;
+// What to say of a command line that cannot be read. CLI11 does not say which word it may have been
+// meant for.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* deepest = &app;
+  std::string path = app.get_name();
   while (!deepest->get_subcommands().empty()) {
     deepest = deepest->get_subcommands().front();
+    path += " " + deepest->get_name();
   }
+  std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  const auto flag = std::find_if(unknown.begin(), unknown.end(),
+                                 [](const std::string& word) { return word.starts_with("-"); });
+  const bool missing_command = deepest->get_require_subcommand_min() > 0;
+  if (unknown.empty() || (error.get_name() != "ExtrasError" && !missing_command)) {
+    return fmt::format("{} (see '{} --help')", error.what(), path);
+  }
+  const std::string word = flag == unknown.end() ? unknown.front() : *flag;
+  std::vector<std::string> known;
   for (const CLI::Option* option : deepest->get_options()) {
     for (const std::string& name : option->get_lnames()) {
       known.push_back("--" + name);
@@ -63,12 +74,10 @@ std::string with_hint(const CLI::App& app, const CLI::ParseError& error) {
   for (const CLI::App* sub : deepest->get_subcommands([](const CLI::App*) { return true; })) {
     known.push_back(sub->get_name());
   }
-  const std::string message = error.what();
-  const std::string word = message.substr(message.rfind(' ') + 1);
-  const std::string near = error.get_name() == "ExtrasError" ? nearest(word, known) : std::string();
-  const std::string path = deepest == &app ? "hopskip" : "hopskip " + deepest->get_name();
-  return near.empty() ? fmt::format("{} (see '{} --help')", message, path)
-                      : fmt::format("{} (did you mean '{}'?)", message, near);
+  const std::string near = nearest(word, known);
+  return fmt::format("'{}' means nothing to '{}' ({})", word, path,
+                     near.empty() ? fmt::format("see '{} --help'", path)
+                                  : fmt::format("did you mean '{}'?", near));
 }
 
 int run(int argc, char** argv) {
@@ -93,7 +102,7 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) {
       return app.exit(error);  // --help, --version
     }
-    return report(kUsage, with_hint(app, error));
+    return report(kUsage, explain(app, error));
   } catch (const Error& error) {
     return report(error.code() == ErrorCode::kInvalidArgument ? kUsage : kFailure, error.what());
   } catch (const std::bad_alloc&) {

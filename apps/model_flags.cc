@@ -137,6 +137,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
 
 LLMOptions ModelFlags::options() const {
   LLMOptions options;
+  options.max_sequences = 1;  // these programs ask one thing at a time
   for (const std::string& file : configs_) {
     apply_yaml(read_file(file), file, options);
   }

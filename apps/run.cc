@@ -51,7 +51,7 @@ struct RunCommand {
   Prompt make_prompt(const ModelInfo& info, std::string text) const {
     const bool templated = info.has_chat_template && !raw;
     check(templated || (!chat && !system), ErrorCode::kInvalidArgument,
-          "{} has no chat template, which --{} needs", info.name, chat ? "chat" : "system");
+          "{} has no chat template, which --{} needs", info.model, chat ? "chat" : "system");
     if (!templated) {
       return text;
     }

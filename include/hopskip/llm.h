@@ -102,7 +102,8 @@ struct Output {
 
 // Facts about what was loaded.
 struct ModelInfo {
-  std::string name;  // the checkpoint's own, or that of its file
+  std::string model;  // as the user called it
+  std::string name;   // the checkpoint's own, or that of its file; profiles are made for it
   std::string path;
   std::string format;        // "gguf" or "safetensors"
   std::string architecture;  // "llama", …

@@ -109,7 +109,8 @@ struct LLM::Impl {
     const ModelConfig& config = checkpoint.config;
     const PerPhase<TilePlan> plans = engine.tile_plans();
     const std::string name = model_name(checkpoint);
-    info = {.name = name,
+    info = {.model = options.model,
+            .name = name,
             .path = checkpoint.path,
             .format = checkpoint.format,
             .architecture = config.architecture,
