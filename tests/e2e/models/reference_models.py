@@ -96,3 +96,18 @@ def compare(expected, found, near_tie=0.05):
         "max_kl": float(divergence.max()),
         "max_abs": float(np.abs(expected - found).max()),
     }
+
+
+def encode_with_gguf(path, text):
+    """Token ids of text under a GGUF file's byte-level BPE vocabulary."""
+    import gguf
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    fields = gguf.GGUFReader(str(path)).fields
+    vocabulary = {token: i for i, token in enumerate(fields["tokenizer.ggml.tokens"].contents())}
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    return tokenizer.encode(text).ids
