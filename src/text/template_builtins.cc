@@ -424,9 +424,9 @@ Value make_dict(Machine& m, const Value&, const Arguments& a) {
   if (!a.positional.empty() && a.positional[0].is_dict()) {
     items = a.positional[0].dict().items;
   }
-  for (const auto& [name, value] : a.named) {
-    std::erase_if(items, [&](const auto& item) { return item.first == name; });
-    items.emplace_back(name, value);
+  for (const auto& named : a.named) {
+    std::erase_if(items, [&](const auto& item) { return item.first == named.first; });
+    items.push_back(named);
   }
   return m.dict(std::move(items));
 }

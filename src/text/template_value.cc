@@ -59,7 +59,7 @@ std::string quote_json(std::string_view text, bool ensure_ascii) {
     } else if (c >= 0x10000 && ensure_ascii) {
       out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((c - 0x10000) >> 10),
                          0xDC00 + ((c - 0x10000) & 0x3FF));
-    } else if (c < 0x20 || (c >= 0x7F && ensure_ascii && c != 0x7F)) {
+    } else if (c < 0x20 || (c >= 0x7F && ensure_ascii)) {
       out += fmt::format("\\u{:04x}", c);
     } else {
       out += text.substr(i, step.size);
