@@ -287,7 +287,8 @@ class Lexer {
     const auto digit_at = [&](size_t k) { return k < rest().size() && is_digit(rest()[k]); };
     digits();
     bool is_float = false;
-    if (i < rest().size() && rest()[i] == '.' && digit_at(i + 1)) {
+    const bool is_index = source_[position_ - 1] == '.';  // list.0.1
+    if (!is_index && i < rest().size() && rest()[i] == '.' && digit_at(i + 1)) {
       is_float = true;
       ++i;
       digits();

@@ -75,18 +75,24 @@ class Parser {
       bad(fmt::format("expected '{}'{}", text, found()));
     }
   }
+  void separator(std::string_view close) {
+    if (!at_operator(close)) {
+      expect_operator(",");
+    }
+  }
   std::string expect_name() {
     if (peek().kind != TokenKind::kName) {
       bad("expected a name" + found());
     }
     return take().text;
   }
-  void expect_block_end() {
-    if (peek().kind != TokenKind::kBlockEnd) {
-      bad("expected '%}'" + found());
+  void expect_end(TokenKind kind, std::string_view text) {
+    if (take().kind != kind) {
+      --next_;
+      bad(fmt::format("expected '{}'{}", text, found()));
     }
-    take();
   }
+  void expect_block_end() { expect_end(TokenKind::kBlockEnd, "%}"); }
   std::string found() const {
     return peek().text.empty() ? std::string() : fmt::format(", found '{}'", peek().text);
   }
@@ -123,10 +129,7 @@ class Parser {
       } else if (token.kind == TokenKind::kOutputBegin) {
         block.push_back({.kind = Statement::Kind::kOutput, .line = token.line});
         block.back().expression = parse_tuple();
-        if (peek().kind != TokenKind::kOutputEnd) {
-          bad("expected '}}'" + found());
-        }
-        take();
+        expect_end(TokenKind::kOutputEnd, "}}");
       } else {
         if (peek().kind == TokenKind::kName && contains(ends, peek().text)) {
           return block;
@@ -281,9 +284,7 @@ class Parser {
                  macro.parameters[macro.parameters.size() - 2].second) {
         bad("a parameter without a default behind one with a default");
       }
-      if (!at_operator(")")) {
-        expect_operator(",");
-      }
+      separator(")");
     }
     ++inner_;
     macro.body = parse_body("endmacro");
@@ -365,12 +366,9 @@ class Parser {
       next_ += 2;
       return "not in";
     }
-    for (const std::string_view op : {"==", "!=", "<=", ">=", "<", ">"}) {
-      if (accept_operator(op)) {
-        return std::string(op);
-      }
-    }
-    return "";
+    const bool compares = peek().kind == TokenKind::kOperator &&
+                          contains({"==", "!=", "<=", ">=", "<", ">"}, peek().text);
+    return compares ? take().text : "";
   }
 
   ExpressionPtr parse_compare() {
@@ -464,9 +462,7 @@ class Parser {
       ExpressionPtr node = make(Kind::kList);
       while (!accept_operator("]")) {
         push(*node, parse_expression());
-        if (!at_operator("]")) {
-          expect_operator(",");
-        }
+        separator("]");
       }
       return node;
     }
@@ -476,9 +472,7 @@ class Parser {
         push(*node, parse_expression());
         expect_operator(":");
         push(*node, parse_expression());
-        if (!at_operator("}")) {
-          expect_operator(",");
-        }
+        separator("}");
       }
       return node;
     }
@@ -487,13 +481,11 @@ class Parser {
 
   ExpressionPtr parse_name() {
     std::string name = take().text;
-    if (name == "true" || name == "True" || name == "false" || name == "False") {
-      return constant(name == "true" || name == "True");
+    const bool is_true = name == "true" || name == "True";
+    if (is_true || name == "false" || name == "False") {
+      return constant(is_true);
     }
-    if (name == "none" || name == "None") {
-      return constant(None{});
-    }
-    return make(Kind::kName, std::move(name));
+    return name == "none" || name == "None" ? constant(None{}) : make(Kind::kName, std::move(name));
   }
 
   ExpressionPtr parse_postfix(ExpressionPtr node) {
@@ -551,9 +543,7 @@ class Parser {
       } else {
         push(*node, parse_expression());
       }
-      if (!at_operator(")")) {
-        expect_operator(",");
-      }
+      separator(")");
     }
     return node;
   }
