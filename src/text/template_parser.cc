@@ -22,13 +22,7 @@ class Parser {
   Parser(std::string_view source, int max_depth)
       : tokens_(tokenize_template(source)), max_depth_(max_depth) {}
 
-  Block parse() {
-    Block block = parse_block({});
-    if (peek().kind != TokenKind::kEnd) {
-      bad("unexpected end tag");
-    }
-    return block;
-  }
+  Block parse() { return parse_block({}); }
 
  private:
   // Counts how deep the parser has gone: it is recursive, and so is the interpreter.
