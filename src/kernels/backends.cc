@@ -2,10 +2,21 @@
 
 #include "base/check.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/simd/level.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace hopskip {
 namespace {
+
+std::string simd_missing(const BackendOptions& options) {
+  try {
+    parse_simd_level(options.simd);
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
 
 std::string always(const BackendOptions&) { return ""; }
 
@@ -15,6 +26,8 @@ std::unique_ptr<Backend> make(const BackendOptions& options) {
 }
 
 constexpr std::array kBackends{
+    BackendEntry{"cpu", "AVX-512, AVX2 or portable loops, by what the processor has", simd_missing,
+                 make<CpuBackend>},
     BackendEntry{"reference", "scalar fp64, for tests", always, make<ReferenceBackend>},
 };
 

@@ -1,0 +1,29 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include "base/check.h"
+#include "kernels/cpu/weight.h"
+
+namespace hopskip {
+
+CpuBackend::CpuBackend(const BackendOptions& options)
+    : level_(parse_simd_level(options.simd)),
+      pool_(options.threads),
+      elementwise_(pool_, level_),
+      linear_(pool_, level_),
+      attention_(pool_, level_, options.tile_plans) {}
+
+std::string CpuBackend::description() const {
+  return fmt::format("cpu ({}, {} thread{})", simd_level_name(level_), pool_.size(),
+                     pool_.size() == 1 ? "" : "s");
+}
+
+WeightPtr CpuBackend::load(const TensorView& view) {
+  return std::make_unique<CpuWeight>(pool_, view);
+}
+
+std::span<const float> CpuBackend::read(Matrix x) {
+  check(x.stride == x.cols, ErrorCode::kInvalidArgument, "read: the rows are not adjacent");
+  return {x.data, static_cast<size_t>(x.rows * x.cols)};
+}
+
+}  // namespace hopskip

@@ -1,0 +1,78 @@
+// The backend for x86-64 processors; other machines get its portable loops.
+#ifndef HOPSKIP_KERNELS_CPU_CPU_BACKEND_H_
+#define HOPSKIP_KERNELS_CPU_CPU_BACKEND_H_
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/simd/level.h"
+#include "kernels/host_workspace.h"
+
+namespace hopskip {
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const BackendOptions& options);
+
+  std::string description() const override;
+  Matrix allocate(int64_t rows, int64_t cols) override { return workspace_.allocate(rows, cols); }
+  void reset_workspace() override { workspace_.reset(); }
+
+  WeightPtr load(const TensorView& view) override;
+
+  void embed(std::span<const int32_t> ids, const Weight& w, Matrix y) override {
+    elementwise_.embed(ids, w, y);
+  }
+  void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override {
+    elementwise_.rms_norm(x, weight, eps, y);
+  }
+  void linear(Matrix x, std::span<const LinearTerm> terms) override { linear_(x, terms); }
+  void rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) override {
+    elementwise_.rope(x, head_dim, positions, rope);
+  }
+  void silu_mul(Matrix gate, Matrix up, Matrix out) override {
+    elementwise_.silu_mul(gate, up, out);
+  }
+  void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) override {
+    elementwise_.gather_rows(x, rows, y);
+  }
+
+  std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
+    return attention_.make_kv_storage(config);
+  }
+  std::unique_ptr<AttentionPlan> plan_attention(
+      const KvStorage& kv, std::span<const AttentionSequence> sequences) override {
+    return attention_.plan_attention(kv, sequences);
+  }
+  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v) override {
+    attention_.kv_append(kv, layer, plan, k, v);
+  }
+  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
+                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+                 const AttentionDebug& debug) override {
+    attention_.attention(shape, kv, layer, plan, q, out, counts, debug);
+  }
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override {
+    return attention_.tile_plan(phase, shape);
+  }
+
+  std::span<const float> read(Matrix x) override;
+
+ private:
+  const SimdLevel level_;
+  ThreadPool pool_;
+  HostWorkspace workspace_;
+  CpuElementwise elementwise_;
+  CpuLinear linear_;
+  CpuAttention attention_;
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_KERNELS_CPU_CPU_BACKEND_H_

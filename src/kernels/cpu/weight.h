@@ -1,0 +1,46 @@
+// A weight as the CPU backend keeps it.
+#ifndef HOPSKIP_KERNELS_CPU_WEIGHT_H_
+#define HOPSKIP_KERNELS_CPU_WEIGHT_H_
+
+#include "kernels/backend.h"
+#include "kernels/contract.h"
+#include "kernels/cpu/packed_weight.h"
+
+namespace hopskip {
+
+// Vectors are floats; quantised matrices are packed copies; other matrices stay where they are.
+class CpuWeight final : public Weight {
+ public:
+  CpuWeight(ThreadPool& pool, const TensorView& view);
+
+  // Null unless the weight is packed.
+  const PackedFormat* format() const { return format_; }
+  const std::byte* panel(int64_t index) const {
+    return copy_.as<std::byte>() + index * format_->panel_bytes(cols());
+  }
+  // Rows of a weight that is not packed, of plain_dtype().
+  DType plain_dtype() const { return plain_dtype_; }
+  const std::byte* plain_row(int64_t row) const {
+    return plain_ + row * row_bytes(plain_dtype_, cols());
+  }
+  // A vector's values [rows]. Throws InvalidArgument for a matrix.
+  const float* vector() const;
+  // Row `row` as floats [cols].
+  void read_row(int64_t row, float* dst) const;
+
+ private:
+  CpuWeight(ThreadPool& pool, const TensorView& view, WeightShape shape);
+
+  const PackedFormat* format_ = nullptr;
+  Buffer copy_;
+  DType plain_dtype_ = DType::kF32;
+  const std::byte* plain_ = nullptr;
+};
+
+inline const CpuWeight& cpu_weight(const Weight& weight) {
+  return own_cast<const CpuWeight>(weight, "weight");
+}
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_KERNELS_CPU_WEIGHT_H_

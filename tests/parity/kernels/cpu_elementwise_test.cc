@@ -1,0 +1,103 @@
+// The row operations of the CPU backend against the reference, on every instruction set.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+
+#include "parity/kernels/cpu_case.h"
+
+namespace hopskip::test {
+namespace {
+
+constexpr double kFloatError = 1.0 / (1 << 24);
+
+class CpuElementwiseTest : public testing::TestWithParam<std::string> {
+ protected:
+  // Runs `operation` on both backends for tokens × columns; errors relative to values of about 10.
+  void compare(int64_t cols, double bound,
+               const std::function<void(Backend&, Matrix, const Matrix&)>& operation) {
+    const uint32_t seed = std::random_device()();
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    const auto backend = cpu(GetParam());
+    const auto truth = reference();
+    for (int64_t tokens : {1, 2, 3, 15, 16, 17, 65}) {
+      SCOPED_TRACE(testing::Message() << tokens << " tokens, " << cols << " columns");
+      const GuardedMatrix x(tokens, cols, random);
+      const GuardedMatrix result = x;
+      const GuardedMatrix expected = x;
+      const GuardedMatrix other(tokens, cols, random);
+      operation(*backend, result.get(), other.get());
+      operation(*truth, expected.get(), other.get());
+      EXPECT_LE(largest_error(result.get(), expected.get()), bound);
+      EXPECT_TRUE(result.guards_untouched());
+    }
+  }
+};
+
+TEST_P(CpuElementwiseTest, RmsNorm) {
+  for (int64_t cols : {1, 37, 576}) {
+    std::mt19937 random(7);
+    const std::vector<float> scale = normal_values(cols, random);
+    const TensorView view{scale.data(), DType::kF32, 1, {cols}};
+    compare(cols, 2.0 * 4.0 * 10 * kFloatError, [&](Backend& backend, Matrix x, const Matrix&) {
+      backend.rms_norm(x, *backend.load(view), 1e-5f, x);
+    });
+  }
+}
+
+TEST_P(CpuElementwiseTest, RopeInBothLayouts) {
+  for (bool interleaved : {false, true}) {
+    for (int rotated : {12, 20}) {
+      Rope rope{.inv_freq = {}, .magnitude = 1.25f, .interleaved = interleaved};
+      for (int i = 0; i < rotated / 2; ++i) {
+        rope.inv_freq.push_back(std::pow(10000.0f, -2.0f * static_cast<float>(i) / rotated));
+      }
+      compare(3 * 20, 2.0 * 3.0 * 10 * kFloatError, [&](Backend& backend, Matrix x, const Matrix&) {
+        std::vector<int32_t> positions(x.rows);
+        for (int64_t t = 0; t < x.rows; ++t) {
+          positions[t] = static_cast<int32_t>(7000 + 13 * t);
+        }
+        backend.rope(x, 20, positions, rope);
+      });
+    }
+  }
+}
+
+// Angles are remembered between calls: other positions and other frequencies must not meet them.
+TEST_P(CpuElementwiseTest, RopeForgetsOldAngles) {
+  const Rope slow{.inv_freq = {0.1f, 0.01f}};
+  const Rope fast{.inv_freq = {1.0f, 0.5f}};
+  compare(4, 2.0 * 9.0 * 10 * kFloatError, [&](Backend& backend, Matrix x, const Matrix&) {
+    std::vector<int32_t> positions(x.rows, 3);
+    backend.rope(x, 4, positions, slow);
+    backend.rope(x, 4, positions, fast);
+    positions.back() = 4;
+    backend.rope(x, 4, positions, fast);
+  });
+}
+
+TEST_P(CpuElementwiseTest, SiluMul) {
+  for (int64_t cols : {1, 37, 1536}) {
+    compare(cols, 2.0 * 4.0 * 20 * kFloatError, [&](Backend& backend, Matrix x, const Matrix& up) {
+      x.row(0)[0] = -200.0f;  // e^200 is beyond float
+      backend.silu_mul(x, up, x);
+    });
+  }
+}
+
+TEST_P(CpuElementwiseTest, GatherRows) {
+  compare(37, 0.0, [&](Backend& backend, Matrix x, const Matrix& from) {
+    std::vector<int64_t> rows(x.rows);
+    for (int64_t t = 0; t < x.rows; ++t) {
+      rows[t] = (5 * t + 2) % x.rows;
+    }
+    backend.gather_rows(from, rows, x);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, CpuElementwiseTest, testing::ValuesIn(levels_here()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace hopskip::test

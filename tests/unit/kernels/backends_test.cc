@@ -1,0 +1,112 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "hopskip/error.h"
+#include "kernels/backend.h"
+#include "kernels/host_workspace.h"
+
+namespace hopskip {
+namespace {
+
+std::string message_of(const std::string& name, const BackendOptions& options) {
+  try {
+    make_backend(name, options);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Backends, AutoTakesTheFirstThatRuns) {
+  const auto backend = make_backend("auto", {.threads = 2});
+  EXPECT_EQ(backend->description().substr(0, 5), "cpu (");
+  EXPECT_NE(backend->description().find("2 threads"), std::string::npos);
+}
+
+TEST(Backends, UnknownNameListsThePossible) {
+  const std::string message = message_of("tpu", {});
+  EXPECT_NE(message.find("cpu"), std::string::npos) << message;
+  EXPECT_NE(message.find("reference"), std::string::npos) << message;
+}
+
+TEST(Backends, UnknownInstructionSetIsTheReason) {
+  const std::string message = message_of("cpu", {.simd = "mmx"});
+  EXPECT_NE(message.find("mmx"), std::string::npos) << message;
+}
+
+TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
+  HostWorkspace workspace;
+  const Matrix a = workspace.allocate(3, 5);
+  const Matrix b = workspace.allocate(1, 1);
+  EXPECT_GE(b.data, a.data + 15);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(b.data) % 64, 0u);
+  workspace.allocate(1024, 1024);
+  workspace.reset();
+  const size_t capacity = workspace.capacity();
+  for (int step = 0; step < 3; ++step) {
+    workspace.allocate(3, 5);
+    workspace.allocate(1, 1);
+    workspace.allocate(1024, 1024);
+    EXPECT_EQ(workspace.capacity(), capacity);
+    workspace.reset();
+  }
+  EXPECT_THROW(workspace.allocate(int64_t{1} << 40, int64_t{1} << 40), Error);
+}
+
+TEST(ReferenceBackend, ComputesWhatAHandDoes) {
+  const auto backend = make_backend("reference");
+  const float w_values[] = {1, 2, 3, 4, 5, 6};  // [3, 2]
+  const float bias_values[] = {10, 20, 30};
+  const auto w = backend->load({w_values, DType::kF32, 2, {3, 2}});
+  const auto bias = backend->load({bias_values, DType::kF32, 1, {3}});
+  Matrix x = backend->allocate(1, 2);
+  Matrix y = backend->allocate(1, 3);
+  x.data[0] = 3;
+  x.data[1] = 4;
+  const LinearTerm term{w.get(), bias.get(), y, false};
+  backend->linear(x, {&term, 1});
+  EXPECT_EQ(std::vector<float>(y.data, y.data + 3), (std::vector<float>{21, 45, 69}));
+
+  const float ones[] = {1, 2};
+  backend->rms_norm(x, *backend->load({ones, DType::kF32, 1, {2}}), 0.0f, x);
+  EXPECT_FLOAT_EQ(x.data[0], 3 / std::sqrt(12.5f));
+  EXPECT_FLOAT_EQ(x.data[1], 8 / std::sqrt(12.5f));
+
+  x.data[0] = 1;
+  x.data[1] = 0;
+  const int32_t position[] = {2};
+  backend->rope(x, 2, position, {.inv_freq = {0.25f}});
+  EXPECT_FLOAT_EQ(x.data[0], std::cos(0.5f));
+  EXPECT_FLOAT_EQ(x.data[1], std::sin(0.5f));
+}
+
+TEST(Contract, ShapesThatDoNotFitAreRefused) {
+  const float values[6] = {};
+  for (const char* name : {"cpu", "reference"}) {
+    const auto backend = make_backend(name, {.threads = 1});
+    const auto w = backend->load({values, DType::kF32, 2, {3, 2}});
+    const Matrix x = backend->allocate(1, 3);
+    const LinearTerm term{w.get(), nullptr, backend->allocate(1, 3), false};
+    EXPECT_THROW(backend->linear(x, {&term, 1}), Error);
+    EXPECT_THROW(backend->load({values, DType::kI32, 1, {6}}), Error);
+    EXPECT_THROW(backend->load({values, DType::kQ4_0, 2, {1, 6}}), Error);
+    EXPECT_THROW(backend->rms_norm(x, *w, 0.0f, backend->allocate(1, 2)), Error);
+    const int64_t rows[] = {1};
+    EXPECT_THROW(backend->gather_rows(x, rows, x), Error);
+  }
+}
+
+TEST(Contract, AWeightOfAnotherBackendIsRefused) {
+  const float values[2] = {};
+  const auto cpu = make_backend("cpu", {.threads = 1});
+  const auto reference = make_backend("reference", {.threads = 1});
+  const auto w = reference->load({values, DType::kF32, 1, {2}});
+  const Matrix x = cpu->allocate(1, 2);
+  EXPECT_THROW(cpu->rms_norm(x, *w, 0.0f, x), Error);
+}
+
+}  // namespace
+}  // namespace hopskip
