@@ -18,7 +18,8 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 find_package(ICU REQUIRED COMPONENTS uc)
 
 hopskip_dependency(threads Threads::Threads)
-hopskip_dependency(cpu_gemm DNNL::dnnl OpenMP::OpenMP_CXX)
+# Its OpenMP runtime is linked for omp_set_num_threads only: no code of ours is compiled with OpenMP.
+hopskip_dependency(cpu_gemm DNNL::dnnl ${OpenMP_CXX_LIBRARIES})
 hopskip_dependency(json nlohmann_json::nlohmann_json)
 hopskip_dependency(yaml yaml-cpp)
 hopskip_dependency(cli CLI11::CLI11)
