@@ -1,16 +1,15 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
-#include <cmath>
 #include <map>
 #include <random>
 #include <utility>
 
 #include "attention/skip_rule.h"
-#include "base/check.h"
+#include "engine/admission.h"
 #include "engine/scheduler.h"
+#include "hopskip/error.h"
 #include "kvcache/page_pool.h"
 #include "models/model.h"
 
@@ -18,59 +17,6 @@ namespace hopskip {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr int64_t kMaxPages = std::numeric_limits<int32_t>::max();
-
-// K and V of deeper layers depend on what was skipped below them: prefixes are shared only between
-// requests of equal settings. (They also depend on where chunks ended, as λ does; that much a
-// reused prefix may differ from a recomputed one. Dense prefixes do not.)
-uint64_t prefix_salt(const Request& request) {
-  const PerPhase<double>& factor = request.threshold_scale_factor;
-  if (factor.prefill == 0.0 && factor.decode == 0.0) {
-    return 0;
-  }
-  uint64_t salt = 1;
-  for (uint64_t bits :
-       {std::bit_cast<uint64_t>(factor.prefill), std::bit_cast<uint64_t>(factor.decode),
-        static_cast<uint64_t>(request.min_context)}) {
-    salt = (salt ^ bits) * 0x9e3779b97f4a7c15u;
-    salt ^= salt >> 32;
-  }
-  return salt;
-}
-
-EngineOptions resolved(EngineOptions options, const ModelConfig& config) {
-  constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
-  if (options.context == 0) {
-    options.context = config.max_position;
-  }
-  check(options.context > 0 && options.context <= config.max_position, kInvalid,
-        "a context of {} tokens; the model allows 1 to {}", options.context, config.max_position);
-  check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (one context) or above",
-        options.kv_tokens);
-  if (options.kv_tokens == 0) {
-    options.kv_tokens = options.context;
-  }
-  check(options.max_sequences > 0, kInvalid, "max_sequences is {}; it must be 1 or above",
-        options.max_sequences);
-  check(options.chunk_tokens >= options.max_sequences, kInvalid,
-        "chunk_tokens is {}; it must be at least max_sequences, {}", options.chunk_tokens,
-        options.max_sequences);
-  return options;
-}
-
-KvConfig kv_config(const EngineOptions& options, const ModelConfig& model) {
-  KvConfig config;
-  config.num_layers = static_cast<int>(model.num_layers);
-  config.num_kv_heads = static_cast<int>(model.num_kv_heads);
-  config.head_dim = static_cast<int>(model.head_dim);
-  config.dtype = options.kv_dtype;
-  config.num_pages = (options.kv_tokens - 1) / config.page_size + 1;
-  check(config.num_pages <= kMaxPages, ErrorCode::kInvalidArgument,
-        "kv_tokens is {}; at most {} can be addressed", options.kv_tokens,
-        kMaxPages * config.page_size);
-  return config;
-}
 
 }  // namespace
 
@@ -120,7 +66,6 @@ class Engine::Impl {
     }
   };
 
-  void check_request(const Request& request) const;
   void run(std::span<const Chunk> chunks);
   float threshold_log2(const Job& job, const Chunk& chunk) const;
   void count(Job& job, const Chunk& chunk, size_t place, size_t num_sequences);
@@ -151,7 +96,7 @@ class Engine::Impl {
 };
 
 RequestId Engine::Impl::add(Request request) {
-  check_request(request);
+  check_request(request, config(), context_);
   const RequestId id = next_id_++;
   const ModelConfig& c = config();
   const auto prompt_tokens = std::ssize(request.prompt);
@@ -182,34 +127,6 @@ RequestId Engine::Impl::add(Request request) {
                         .added = Clock::now(),
                         .stats = std::move(stats)});
   return id;
-}
-
-void Engine::Impl::check_request(const Request& request) const {
-  constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
-  const int64_t prompt_tokens = std::ssize(request.prompt);
-  check(prompt_tokens > 0, kInvalid, "the prompt is empty; give at least one token");
-  check(request.max_new_tokens >= 0, kInvalid, "max_new_tokens is {}; it must be 0 or above",
-        request.max_new_tokens);
-  const int64_t wanted = prompt_tokens + (request.max_new_tokens > 0 ? 1 : 0);
-  check(wanted <= context_, kInvalid,
-        "the prompt has {} tokens, but the context holds {} for prompt and output; shorten the "
-        "prompt or enlarge the context (the model allows {})",
-        prompt_tokens, context_, config().max_position);
-  for (int32_t id : request.prompt) {
-    check(id >= 0 && id < config().vocab_size, kInvalid,
-          "the prompt holds token {}, the vocabulary ends at {}", id, config().vocab_size - 1);
-  }
-  validate(request.sampling);
-  for (Phase phase : kPhases) {
-    const double factor = request.threshold_scale_factor[phase];
-    check(factor >= 0.0 && std::isfinite(factor), kInvalid,
-          "the {} threshold scale factor is {}; it must be 0 (dense) or above, and finite",
-          phase_name(phase), factor);
-  }
-  check(request.min_context >= 0, kInvalid, "min_context is {}; it must be 0 or above",
-        request.min_context);
-  check(request.decode_from.value_or(0) >= 0, kInvalid, "decode_from is {}; it must be 0 or above",
-        request.decode_from.value_or(0));
 }
 
 bool Engine::Impl::cancel(RequestId id) {
