@@ -57,7 +57,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     deepest = deepest->get_subcommands().front();
     path += " " + deepest->get_name();
   }
-  std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  std::vector<std::string> unknown = deepest->remaining();
   const auto flag = std::find_if(unknown.begin(), unknown.end(),
                                  [](const std::string& word) { return word.starts_with("-"); });
   const bool missing_command = deepest->get_require_subcommand_min() > 0;

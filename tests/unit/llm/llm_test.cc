@@ -1,0 +1,174 @@
+#include "hopskip/llm.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <stdexcept>
+
+#include "support/error_matchers.h"
+#include "support/tiny_text_model.h"
+
+namespace hopskip {
+namespace {
+
+constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
+const GenerateParams kShort{.max_tokens = 24, .ignore_eos = true};
+
+class LlmTest : public testing::Test {
+ protected:
+  LLMOptions options() const { return {.model = model_.path(), .device = "reference"}; }
+
+  test::TinyTextModel model_;
+  LLM llm_{options()};
+};
+
+TEST_F(LlmTest, KnowsTheModel) {
+  const ModelInfo& info = llm_.info();
+  EXPECT_EQ(info.name, "tiny");
+  EXPECT_EQ(info.format, "gguf");
+  EXPECT_EQ(info.num_layers, 2);
+  EXPECT_EQ(info.context, 128);
+  EXPECT_TRUE(info.has_chat_template);
+  EXPECT_NE(info.tile_plan.prefill, "");
+}
+
+TEST_F(LlmTest, TokensAreTheTokenizersAndTextComesBack) {
+  EXPECT_EQ(llm_.encode("ab"), (std::vector<int32_t>{'a', 'b'}));
+  EXPECT_EQ(llm_.decode(llm_.encode("h\u00e9!")), "h\u00e9!");
+  EXPECT_EQ(llm_.decode(std::vector<int32_t>{'x', test::TinyTextModel::kEnd}), "x");
+  EXPECT_EQ(llm_.decode(llm_.encode(std::vector<ChatMessage>{{"u", "hi"}, {"b", "yo"}})),
+            "u:hi;b:yo;a:");
+}
+
+TEST_F(LlmTest, StreamsWhatItReturns) {
+  std::string streamed;
+  std::vector<int32_t> tokens;
+  const Output output =
+      llm_.generate("hello", kShort, {.on_text = [&](std::string_view text, const SampledToken* t) {
+                      streamed += text;
+                      if (t != nullptr) {
+                        tokens.push_back(t->id);
+                      }
+                    }});
+  EXPECT_EQ(streamed, output.text);
+  EXPECT_EQ(tokens, output.tokens);
+  EXPECT_EQ(output.tokens.size(), 24);
+  EXPECT_EQ(output.text, llm_.decode(output.tokens));
+  EXPECT_EQ(output.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(output.stats.prompt_tokens, 5);
+  EXPECT_EQ(output.stats.generated_tokens, 24);
+  EXPECT_GT(output.stats.ttft_s(), 0.0);
+  EXPECT_GT(output.stats.tpot_s(), 0.0);
+}
+
+TEST_F(LlmTest, ABatchGivesWhatOneByOneGives) {
+  const std::vector<Prompt> prompts{"one", "another one", std::vector<int32_t>{1, 2, 3}};
+  const std::vector<Output> together = llm_.generate(prompts, kShort);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    EXPECT_EQ(together[i].tokens, llm_.generate(prompts[i], kShort).tokens) << i;
+  }
+}
+
+TEST_F(LlmTest, EndsBeforeAStopString) {
+  const Output free = llm_.generate("hello", kShort);
+  ASSERT_GE(free.text.size(), 10);
+  GenerateParams params = kShort;
+  params.stop = {free.text.substr(6, 3)};
+  std::string streamed;
+  const Output output = llm_.generate(
+      "hello", params,
+      {.on_text = [&](std::string_view text, const SampledToken*) { streamed += text; }});
+  EXPECT_EQ(output.text, free.text.substr(0, free.text.find(params.stop[0])));
+  EXPECT_EQ(streamed, output.text);
+  EXPECT_EQ(output.finish_reason, FinishReason::kStop);
+  EXPECT_LT(output.tokens.size(), free.tokens.size());
+}
+
+TEST_F(LlmTest, CancelEndsARequest) {
+  GenerateParams endless{.max_tokens = 1000, .ignore_eos = true};
+  Generation generation = llm_.submit("hello", endless);
+  generation.cancel();
+  const Output output = generation.wait();
+  EXPECT_EQ(output.finish_reason, FinishReason::kCancelled);
+  EXPECT_LT(output.tokens.size(), 123);
+  EXPECT_EQ(llm_.generate("hello", kShort).tokens.size(), 24);  // and nothing else
+}
+
+TEST_F(LlmTest, DestructionCancelsWhatRuns) {
+  auto llm = std::make_unique<LLM>(options());
+  Generation generation = llm->submit("hello", {.max_tokens = 100, .ignore_eos = true});
+  llm.reset();
+  generation.cancel();
+  EXPECT_TRUE(generation.wait_for(0.0));
+  EXPECT_EQ(generation.wait().finish_reason, FinishReason::kCancelled);
+}
+
+TEST_F(LlmTest, WhatAHandlerThrowsComesOutOfWait) {
+  const GenerateEvents events{.on_text = [](std::string_view, const SampledToken*) {
+    throw std::runtime_error("reader gone");
+  }};
+  Generation generation = llm_.submit("hello", kShort, events);
+  EXPECT_THROW(generation.wait(), std::runtime_error);
+  EXPECT_EQ(llm_.generate("hello", kShort).tokens.size(), 24);
+}
+
+TEST_F(LlmTest, PromptLogprobsCoverThePromptOnce) {
+  std::vector<float> logprobs;
+  const Output output =
+      llm_.generate("some words", {.max_tokens = 0},
+                    {.on_prompt_logprobs = [&](int64_t begin, std::span<const float> block) {
+                      EXPECT_EQ(begin, static_cast<int64_t>(logprobs.size()));
+                      logprobs.insert(logprobs.end(), block.begin(), block.end());
+                    }});
+  EXPECT_EQ(logprobs.size(), 9);
+  EXPECT_TRUE(output.tokens.empty());
+  for (float logprob : logprobs) {
+    EXPECT_LT(logprob, 0.0f);
+  }
+}
+
+TEST_F(LlmTest, ARequestMayBringItsOwnSparsity) {
+  GenerateParams sparse = kShort;
+  sparse.sparse_attention = {.threshold_scale_factor = PerPhase<double>{50.0, 20.0}};
+  const Output output = llm_.generate("hello", sparse);
+  EXPECT_EQ(output.stats.phases.prefill.threshold_scale_factor, 50.0);
+  EXPECT_EQ(output.stats.phases.decode.threshold_scale_factor, 20.0);
+  EXPECT_THAT(output.stats.notices, testing::ElementsAre(testing::HasSubstr("clamped to 1")));
+  EXPECT_EQ(llm_.generate("hello", kShort).stats.phases.prefill.threshold_scale_factor, 0.0);
+}
+
+TEST_F(LlmTest, RefusesBadRequests) {
+  EXPECT_ERROR(kInvalid, "prompt is empty", llm_.generate(""));
+  EXPECT_ERROR(kInvalid, "conversation is empty", llm_.generate(std::vector<ChatMessage>{}));
+  EXPECT_ERROR(kInvalid, "500 tokens, which is too long for a context of 128",
+               llm_.generate(std::string(500, 'x')));
+  EXPECT_ERROR(kInvalid, "token id 999", llm_.generate(std::vector<int32_t>{999}));
+  EXPECT_ERROR(kInvalid, "token id -1", llm_.generate(std::vector<int32_t>{-1}));
+  EXPECT_ERROR(kInvalid, "max_tokens is -1", llm_.generate("x", {.max_tokens = -1}));
+  EXPECT_ERROR(kInvalid, "stop string", llm_.generate("x", {.stop = {""}}));
+  EXPECT_ERROR(kInvalid, "top_p", llm_.generate("x", {.sampling = {.top_p = 2.0}}));
+  GenerateParams params;
+  params.sparse_attention = {.target_sparsity = PerPhase<double>{0.5, 0.5}};
+  EXPECT_ERROR(kInvalid, "needs a profile", llm_.generate("x", params));
+}
+
+TEST_F(LlmTest, RefusesBadOptions) {
+  const auto open = [&](auto change) {
+    LLMOptions bad = options();
+    change(bad);
+    LLM llm(bad);
+  };
+  EXPECT_ERROR(kInvalid, "no device 'tpu'", open([](auto& o) { o.device = "tpu"; }));
+  EXPECT_ERROR(ErrorCode::kUnsupported, "no CUDA", open([](auto& o) { o.device = "cuda:1"; }));
+  EXPECT_ERROR(kInvalid, "threads is -1", open([](auto& o) { o.threads = -1; }));
+  EXPECT_ERROR(kInvalid, "no dtype 'f8'", open([](auto& o) { o.dtype = "f8"; }));
+  EXPECT_ERROR(kInvalid, "needs a profile", open([](auto& o) {
+                 o.sparse_attention.target_sparsity = {0.5, 0.5};
+               }));
+  EXPECT_ERROR(ErrorCode::kNotFound, "/no/profile.json",
+               open([](auto& o) { o.profile = "/no/profile.json"; }));
+}
+
+}  // namespace
+}  // namespace hopskip
