@@ -28,20 +28,26 @@ struct Avx512Lanes {
   static float reduce_max(F x) { return _mm512_reduce_max_ps(x); }
   static float reduce_add(F x) { return _mm512_reduce_add_ps(x); }
 
-  // 2^x = 2^⌊x⌋ · p(x − ⌊x⌋); coefficients: least maximum relative error with p(0) = 1. 0 for −inf.
-  static constexpr int kReduceToFraction = 1;  // x − ⌊x⌋
-  // Error 2.9e-6, a thousandth of what rounding the weights to bf16 costs.
+  // 2^x for x < 127: 2^n · p(x − n), n = x rounded; p has the least maximum relative error, 2.8e-6,
+  // with p(0) = 1: a thousandth of what rounding the weights to bf16 costs. Zero for −inf. Adding
+  // 1.5 · 2^23 leaves n in the low bits. Additions and shifts use other pipes than multiply-adds;
+  // vreduceps and vscalefps would block those for two cycles each.
   static F exp2(F x) {
-    const F f = _mm512_reduce_ps(x, kReduceToFraction);
-    F p = _mm512_set1_ps(0.013426684774458408f);
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.052242472767829895f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.241280198097229f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.6930448412895203f));
+    x = _mm512_max_ps(_mm512_set1_ps(-127.0f), x);
+    const F magic = _mm512_set1_ps(12582912.0f);
+    const F shifted = _mm512_add_ps(x, magic);
+    const F f = _mm512_sub_ps(x, _mm512_sub_ps(shifted, magic));
+    F p = _mm512_set1_ps(0.009582852944731712f);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.055906426161527634f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24024099111557007f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.6931241750717163f));
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, x);
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent));
   }
-  // Error 8.3e-8.
+  // Any x, error 8.3e-8: 2^⌊x⌋ · p(x − ⌊x⌋).
   static F exp2_precise(F x) {
+    constexpr int kReduceToFraction = 1;  // x − ⌊x⌋
     const F f = _mm512_reduce_ps(x, kReduceToFraction);
     F p = _mm512_set1_ps(0.0018671300495043397f);
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.009017030708491802f));
@@ -101,9 +107,10 @@ struct Bf16Dot {
   using Unit = uint32_t;
   using Wide = __m512i;
   static Wide load(const Unit* units) { return _mm512_loadu_si512(units); }
-  static F dot(F acc, Unit unit, Wide wide) {
-    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(_mm512_set1_epi32(unit)),
-                            reinterpret_cast<__m512bh>(wide));
+  // g++ 12 does not fold the broadcast into the instruction by itself; that costs 8 %.
+  static F dot(F acc, const Unit& unit, Wide wide) {
+    asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(unit), "v"(wide));
+    return acc;
   }
   static void pack_query(const float* q, Unit* units) {
     units[0] = bf16(q[0]).bits | uint32_t{bf16(q[1]).bits} << 16;
@@ -117,13 +124,13 @@ struct Bf16Dot {
     const __m512i halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a));
     const __m512i pairs = _mm512_permutexvar_epi16(_mm512_loadu_si512(kOrder), halves);
     _mm512_storeu_si512(units, pairs);
-    constexpr uint32_t kOnes = 0x3f803f80;
+    static constexpr uint32_t kOnes = 0x3f803f80;
     return dot(sum, kOnes, pairs);
   }
 
   using Pair = uint32_t;
   static __m512i load_pairs(const uint32_t* units) { return _mm512_loadu_si512(units); }
-  static F dot_pair(F acc, Pair pair, __m512i wide) { return dot(acc, pair, wide); }
+  static F dot_pair(F acc, const Pair& pair, __m512i wide) { return dot(acc, pair, wide); }
   static void pack_pairs(const float* q, Pair* pair) { pack_query(q, pair); }
   static F store_pairs(F values, Pair* pairs) {
     const __m256i rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values));

@@ -28,7 +28,7 @@ struct FloatDot {
   using Unit = float;
   using Wide = F;
   static Wide load(const Unit* units) { return L::load(units); }
-  static F dot(F acc, Unit unit, Wide wide) { return L::fma(L::set1(unit), wide, acc); }
+  static F dot(F acc, const Unit& unit, Wide wide) { return L::fma(L::set1(unit), wide, acc); }
   static void pack_query(const float* q, Unit* units) { units[0] = q[0]; }
   // Stores the weights of two keys, [2 / kPack][16 rows], and adds them to `sum`.
   static F store_weights(F a, F b, Unit* units, F sum) {
