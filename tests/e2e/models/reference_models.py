@@ -66,8 +66,8 @@ def unpermuted(weight, heads):
     return rows.swapaxes(1, 2).reshape(weight.shape)
 
 
-def from_folder(path):
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+def from_folder(path, dtype):
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
 
 
 def logits(model, tokens):
@@ -75,7 +75,10 @@ def logits(model, tokens):
         return model(torch.tensor([tokens])).logits[0].float().numpy()
 
 
-def compare(expected, found, near_tie=0.05):
+NEAR_TIE = 0.05  # logits closer than that may change places
+
+
+def compare(expected, found, near_tie=NEAR_TIE):
     """Agreement of two logit arrays [T][vocab]: the share of positions with the same arg max, over those where the
     best two of `expected` lie further apart than `near_tie`, and the Kullback-Leibler divergence, nats a position."""
     best = np.sort(expected, axis=1)[:, -2:]
@@ -91,7 +94,7 @@ def compare(expected, found, near_tie=0.05):
     return {
         "positions": len(same),
         "clear": int(clear.sum()),
-        "same_argmax": float(same[clear].mean()),
+        "same_argmax": float(same[clear].mean()) if clear.any() else 1.0,
         "mean_kl": float(divergence.mean()),
         "max_kl": float(divergence.max()),
         "max_abs": float(np.abs(expected - found).max()),
