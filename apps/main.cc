@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <iterator>
 #include <map>
 #include <new>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -58,12 +60,19 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     path += " " + deepest->get_name();
   }
   std::vector<std::string> unknown = deepest->remaining();
-  const auto flag = std::find_if(unknown.begin(), unknown.end(),
-                                 [](const std::string& word) { return word.starts_with("-"); });
-  const bool missing_command = deepest->get_require_subcommand_min() > 0;
-  if (unknown.empty() || (error.get_name() != "ExtrasError" && !missing_command)) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    // The words are only in the message: "The following arguments were not expected: b a".
+    const std::string message = error.what();
+    std::istringstream words(message.substr(message.find(": ") + 1));
+    unknown.assign(std::istream_iterator<std::string>(words), {});
+  } else if (deepest->get_require_subcommand_min() == 0) {
+    unknown.clear();
+  }
+  if (unknown.empty()) {
     return fmt::format("{} (see '{} --help')", error.what(), path);
   }
+  const auto flag = std::find_if(unknown.begin(), unknown.end(),
+                                 [](const std::string& word) { return word.starts_with("-"); });
   const std::string word = flag == unknown.end() ? unknown.front() : *flag;
   std::vector<std::string> known;
   for (const CLI::Option* option : deepest->get_options()) {

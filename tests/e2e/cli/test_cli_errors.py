@@ -1,0 +1,117 @@
+"""Bad input: exit code 2 for wrong use and 1 for failure, one line that names the thing, nothing half-written."""
+import pytest
+
+RUN = ["run", "smollm2-135m", "-p", "hi"]
+
+USAGE = [
+    ([], "A subcommand is required"),
+    (["rum"], "did you mean 'run'?"),
+    (["run"], "MODEL is required"),
+    (["run", "smollm2-135m"], "give -p TEXT or -f FILE"),
+    (["run", "smollm2-135m", "-p", ""], "the prompt is empty"),
+    (["run", "smollm2-135m", "-p", b"ab\xffc"], "byte 0xff at offset 2"),
+    ([*RUN, "-f", "x"], "--prompt excludes --file"),
+    ([*RUN, "--temprature", "3"], "did you mean '--temperature'?"),
+    ([*RUN, "extra"], "'extra' means nothing"),
+    ([*RUN, "--threads", "abc"], "--threads = abc"),
+    ([*RUN, "--threads", "-1"], "threads is -1"),
+    ([*RUN, "--device", "tpu"], "no device 'tpu'"),
+    ([*RUN, "--dtype", "f8"], "no dtype 'f8'"),
+    ([*RUN, "--threshold-scale-factor", "-5"], "-5"),
+    ([*RUN, "--threshold-scale-factor", "nan"], "nan"),
+    ([*RUN, "--threshold-scale-factor", "inf"], "inf"),
+    ([*RUN, "--threshold-scale-factor", "decode=-1"], "threshold_scale_factor for decode is -1"),
+    ([*RUN, "--threshold-scale-factor", "prefil=1"], "'prefil=1'"),
+    ([*RUN, "--threshold-scale-factor", "1e"], "'1e' is not a number"),
+    ([*RUN, "--target-sparsity", "1.5"], "target_sparsity for prefill is 1.5"),
+    ([*RUN, "--target-sparsity", "-0.1"], "-0.1"),
+    ([*RUN, "--dense", "--target-sparsity", "0.5"], "excludes"),
+    ([*RUN, "--set", "threads"], "give KEY=VALUE"),
+    ([*RUN, "--set", "treads=2"], "did you mean 'threads'?"),
+    (["eval", "smollm2-135m", "nonsense", "--text", "x"], "nonsense"),
+    (["bench", "prefil"], "did you mean 'prefill'?"),
+]
+
+USAGE_WITH_MODEL = [
+    (["--target-sparsity", "0.5"], "target_sparsity needs a profile"),
+    (["--top-p", "2"], "top_p is 2"),
+    (["--temp", "-1"], "temperature"),
+    (["-n", "-3"], "max_tokens is -3"),
+    (["--stop", ""], "stop string is empty"),
+    (["--ctx", "999999"], "999999"),
+    (["--ctx", "-4"], "-4"),
+    (["--ctx", "20"], "too long for a context of 20"),
+]
+
+
+def name(case):
+    return " ".join(map(str, case[0][-3:]))
+
+
+@pytest.mark.parametrize("args, message", USAGE, ids=map(name, USAGE))
+def test_usage(hopskip, args, message):
+    if any(isinstance(arg, bytes) for arg in args):
+        args = [arg.decode(errors="surrogateescape") if isinstance(arg, bytes) else arg for arg in args]
+    hopskip.fails(2, message, *args)
+
+
+@pytest.mark.parametrize("args, message", USAGE_WITH_MODEL, ids=map(name, USAGE_WITH_MODEL))
+def test_usage_that_the_model_decides(hopskip, model, args, message):
+    hopskip.fails(2, message, *RUN, *args)
+
+
+def test_files_that_are_not_there(hopskip, tmp_path):
+    missing = tmp_path / "missing"
+    hopskip.fails(1, f"no such file: {missing}", "run", "smollm2-135m", "-f", missing)
+    hopskip.fails(1, f"no such file: {missing}", *RUN, "--config", missing)
+    hopskip.fails(1, f"cannot write {missing}/x.json", *RUN, "--stats", missing / "x.json")
+    hopskip.fails(2, "is a folder", "run", "smollm2-135m", "-f", tmp_path)
+
+
+def test_models_that_are_not_there(hopskip, tmp_path):
+    elsewhere = {"HOPSKIP_CACHE": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
+    hopskip.fails(1, "no model 'nosuch.gguf'", "run", "nosuch.gguf", "-p", "hi")
+    hopskip.fails(1, "hf download org/name", "run", "org/name", "-p", "hi", env=elsewhere)
+    hopskip.fails(1, "tools/fetch_model.sh", *RUN, env=elsewhere)
+
+
+def test_no_cuda_in_this_build(hopskip, model):
+    hopskip.fails(1, "no CUDA backend", *RUN, "--device", "cuda:0")
+
+
+def test_profile_that_is_missing(hopskip, model, tmp_path):
+    hopskip.fails(1, "missing.json", *RUN, "--target-sparsity", "0.5", "--profile", tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("size", [0, 3, 24, 5000, 2_000_000])
+def test_truncated_gguf(hopskip, model, tmp_path, size):
+    path = tmp_path / "short.gguf"
+    with open(model, "rb") as file:
+        path.write_bytes(file.read(size))
+    hopskip.fails(1, "short.gguf", "run", path, "-p", "hi")
+
+
+def test_prompt_file_that_is_not_utf8(hopskip, tmp_path):
+    path = tmp_path / "latin1.txt"
+    path.write_bytes("caf\u00e9".encode("latin-1"))
+    hopskip.fails(2, f"{path} is not UTF-8: byte 0xe9 at offset 3", "run", "smollm2-135m", "-f", path)
+    path.write_bytes(b"")
+    hopskip.fails(2, f"{path} is empty", "run", "smollm2-135m", "-f", path)
+    hopskip.fails(2, "the text on stdin is empty", "run", "smollm2-135m", "-f", "-")
+
+
+def test_yaml(hopskip, tmp_path):
+    path = tmp_path / "bad.yaml"
+    for text, message in [("sparse_attention_config:\n  target_sparsty: 0.5\n", "target_sparsity"),
+                          ("sparse_attention_config: {threshold_scale_factor: -3}", "is -3"),
+                          ("threads: [1, 2]", "not a list"),
+                          ("a: [", "line ")]:
+        path.write_text(text)
+        for flag in ("--config", "--extra_llm_api_options"):
+            hopskip.fails(2, message, *RUN, flag, path)
+
+
+def test_failure_writes_no_stats(hopskip, model, tmp_path):
+    stats = tmp_path / "stats.json"
+    hopskip.fails(2, "max_tokens", *RUN, "-n", "-1", "--stats", stats)
+    assert list(tmp_path.iterdir()) == []
