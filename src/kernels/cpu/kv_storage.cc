@@ -34,9 +34,10 @@ KvHead CpuKvStorage::head(int layer, int kv_head, const int32_t* pages) const {
   KvHead head;
   head.slice_bytes = int64_t{kSliceKeys} * config().head_dim * block_bytes(config().dtype);
   head.slices_per_page = config().page_size / kSliceKeys;
-  const int64_t head_bytes = 2 * head.slices_per_page * head.slice_bytes;
-  head.page_stride = config().num_kv_heads * head_bytes;
-  head.base = data_ + layer * config().num_pages * head.page_stride + kv_head * head_bytes;
+  head.page_bytes = head.slices_per_page * head.slice_bytes;
+  const int64_t pool_bytes = config().num_pages * head.page_bytes;
+  head.k = data_ + (int64_t{2} * layer * config().num_kv_heads + kv_head) * pool_bytes;
+  head.v = head.k + config().num_kv_heads * pool_bytes;
   head.pages = pages;
   return head;
 }

@@ -23,8 +23,10 @@ class Decode {
   static constexpr int kPairs = kSliceKeys / 2;
   static constexpr int kRowBlock = 4;     // rows that share one load of K or V
   static constexpr int kVectorBlock = 4;  // vectors of 16 value dimensions summed at once
-  // Slices ahead of the one at work whose cache lines are asked for.
-  static constexpr int kPrefetchSlices = 4;
+  // Slices ahead of the one at work whose cache lines are asked for, into L2: the L1 has too few
+  // outstanding misses to cover memory's latency.
+  static constexpr int kPrefetchSlices = 8;
+  static constexpr int kPrefetchToL2 = 2;
 
  public:
   Decode(const AttentionTask& task, const DecodeState& state, int64_t split)
@@ -144,7 +146,7 @@ class Decode {
 
   void prefetch(const std::byte* slice) const {
     for (int64_t offset = 0; offset < task_.kv.slice_bytes; offset += 64) {
-      __builtin_prefetch(slice + offset);
+      __builtin_prefetch(slice + offset, 0, kPrefetchToL2);
     }
   }
 

@@ -32,17 +32,20 @@ inline constexpr int kSplitSlices = kSplitKeys / kSliceKeys;
 
 // One KV head of one layer of a sequence.
 struct KvHead {
-  std::byte* base = nullptr;       // page p starts at base + p · page_stride: K slices, V slices
+  std::byte* k = nullptr;          // page p's K slices start at k + p · page_bytes
+  std::byte* v = nullptr;          // and its V slices at v + p · page_bytes
   const int32_t* pages = nullptr;  // block table
-  int64_t page_stride = 0;         // bytes
+  int64_t page_bytes = 0;
   int64_t slice_bytes = 0;
   int slices_per_page = 0;
 
-  std::byte* k_slice(int64_t slice) const {
-    return base + pages[slice / slices_per_page] * page_stride +
-           slice % slices_per_page * slice_bytes;
+  std::byte* k_slice(int64_t slice) const { return k + offset(slice); }
+  std::byte* v_slice(int64_t slice) const { return v + offset(slice); }
+
+ private:
+  int64_t offset(int64_t slice) const {
+    return pages[slice / slices_per_page] * page_bytes + slice % slices_per_page * slice_bytes;
   }
-  std::byte* v_slice(int64_t slice) const { return k_slice(slice) + slices_per_page * slice_bytes; }
 };
 
 // One sequence and KV head of one attention call.
