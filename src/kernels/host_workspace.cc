@@ -7,11 +7,10 @@
 namespace hopskip {
 namespace {
 
-constexpr size_t kSmallestChunk = size_t{1} << 20;
+constexpr size_t kPage = size_t{2} << 20;
+constexpr size_t kAlignment = 64;
 
-size_t aligned(size_t bytes) {
-  return (bytes + Buffer::kAlignment - 1) / Buffer::kAlignment * Buffer::kAlignment;
-}
+constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 
@@ -21,12 +20,13 @@ Matrix HostWorkspace::allocate(int64_t rows, int64_t cols) {
   check(!__builtin_mul_overflow(static_cast<size_t>(rows), static_cast<size_t>(cols), &elements) &&
             elements <= (SIZE_MAX >> 3),
         ErrorCode::kOutOfMemory, "a matrix of {} x {} does not fit in memory", rows, cols);
-  const size_t bytes = aligned(elements * sizeof(float));
-  if (chunks_.empty() || chunks_.back().bytes() - used_ < bytes) {
-    chunks_.emplace_back(std::max({bytes, kSmallestChunk, capacity() / 2}));
+  const size_t bytes = round_up(elements * sizeof(float), kAlignment);
+  if (chunks_.empty() || chunks_.back().bytes - used_ < bytes) {
+    const size_t size = round_up(std::max(bytes, capacity() / 2), kPage);
+    chunks_.push_back({allocate_huge(size), size});
     used_ = 0;
   }
-  float* data = reinterpret_cast<float*>(chunks_.back().as<std::byte>() + used_);
+  float* data = reinterpret_cast<float*>(chunks_.back().data.get() + used_);
   used_ += bytes;
   return {data, rows, cols, cols};
 }
@@ -35,15 +35,15 @@ void HostWorkspace::reset() {
   if (chunks_.size() > 1) {
     const size_t total = capacity();
     chunks_.clear();
-    chunks_.emplace_back(total);
+    chunks_.push_back({allocate_huge(total), total});
   }
   used_ = 0;
 }
 
 size_t HostWorkspace::capacity() const {
   size_t total = 0;
-  for (const Buffer& chunk : chunks_) {
-    total += aligned(chunk.bytes());
+  for (const Chunk& chunk : chunks_) {
+    total += chunk.bytes;
   }
   return total;
 }

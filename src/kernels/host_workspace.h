@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "tensor/buffer.h"
+#include "kernels/huge_memory.h"
 
 namespace hopskip {
 
@@ -23,7 +23,11 @@ class HostWorkspace {
   size_t capacity() const;
 
  private:
-  std::vector<Buffer> chunks_;
+  struct Chunk {
+    SharedBytes data;
+    size_t bytes = 0;
+  };
+  std::vector<Chunk> chunks_;
   size_t used_ = 0;  // bytes of the last chunk
 };
 

@@ -18,7 +18,7 @@ std::string CpuBackend::description() const {
 }
 
 WeightPtr CpuBackend::load(const TensorView& view) {
-  return std::make_unique<CpuWeight>(pool_, view);
+  return std::make_unique<CpuWeight>(pool_, weights_, view);
 }
 
 std::span<const float> CpuBackend::read(Matrix x) {

@@ -13,6 +13,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/simd/level.h"
 #include "kernels/host_workspace.h"
+#include "kernels/huge_memory.h"
 
 namespace hopskip {
 
@@ -67,6 +68,7 @@ class CpuBackend final : public Backend {
  private:
   const SimdLevel level_;
   ThreadPool pool_;
+  HugeArena weights_;
   HostWorkspace workspace_;
   CpuElementwise elementwise_;
   CpuLinear linear_;

@@ -119,13 +119,17 @@ const PackedFormat* packed_format(DType dtype) {
   return row == nullptr ? nullptr : &row->format;
 }
 
-Buffer pack(ThreadPool& pool, DType dtype, const std::byte* src, int64_t rows, int64_t cols) {
+int64_t packed_bytes(const PackedFormat& format, int64_t rows, int64_t cols) {
+  return (rows + kPanelRows - 1) / kPanelRows * format.panel_bytes(cols);
+}
+
+void pack(ThreadPool& pool, DType dtype, const std::byte* src, int64_t rows, int64_t cols,
+          std::byte* packed) {
   const Row& source = *find(dtype);
   const PackedFormat& format = source.format;
   const int64_t panels = (rows + kPanelRows - 1) / kPanelRows;
-  Buffer packed(panels * format.panel_bytes(cols));
   pool.parallel_for(panels, [&](int64_t panel, int) {
-    std::byte* dst = packed.as<std::byte>() + panel * format.panel_bytes(cols);
+    std::byte* dst = packed + panel * format.panel_bytes(cols);
     std::memset(dst, 0, format.panel_bytes(cols));
     const int filled = static_cast<int>(std::min<int64_t>(kPanelRows, rows - panel * kPanelRows));
     for (int r = 0; r < filled; ++r) {
@@ -146,7 +150,6 @@ Buffer pack(ThreadPool& pool, DType dtype, const std::byte* src, int64_t rows, i
       }
     }
   });
-  return packed;
 }
 
 void unpack_row(const PackedFormat& format, const std::byte* packed, int64_t row, int64_t cols,

@@ -14,7 +14,6 @@
 #include <cstdint>
 
 #include "base/thread_pool.h"
-#include "tensor/buffer.h"
 #include "tensor/dtype.h"
 
 namespace hopskip {
@@ -36,9 +35,11 @@ struct PackedFormat {
 // The layout of a quantised dtype; null for scalars.
 const PackedFormat* packed_format(DType dtype);
 
-// Repacks [rows][cols] of `dtype`; rows beyond the last are zero. Q4_K and Q5_K products d · scale
-// and dmin · min, and Q6_K's d · scale, are rounded to fp16.
-Buffer pack(ThreadPool& pool, DType dtype, const std::byte* src, int64_t rows, int64_t cols);
+// Repacks [rows][cols] of `dtype` to dst, packed_bytes() long; rows beyond the last are zero. Q4_K
+// and Q5_K products d · scale and dmin · min, and Q6_K's d · scale, are rounded to fp16.
+void pack(ThreadPool& pool, DType dtype, const std::byte* src, int64_t rows, int64_t cols,
+          std::byte* dst);
+int64_t packed_bytes(const PackedFormat& format, int64_t rows, int64_t cols);
 
 // Row `row` as floats [cols].
 void unpack_row(const PackedFormat& format, const std::byte* packed, int64_t row, int64_t cols,

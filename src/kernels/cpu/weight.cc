@@ -5,18 +5,19 @@
 
 namespace hopskip {
 
-CpuWeight::CpuWeight(ThreadPool& pool, const TensorView& view)
-    : CpuWeight(pool, view, weight_shape(view)) {}
+CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view)
+    : CpuWeight(pool, arena, view, weight_shape(view)) {}
 
-CpuWeight::CpuWeight(ThreadPool& pool, const TensorView& view, WeightShape shape)
+CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view, WeightShape shape)
     : Weight(shape.rows, shape.cols, view.dtype) {
   if (view.rank == 1) {
-    copy_ = Buffer(shape.rows * sizeof(float));
-    dequantize(view.dtype, view.data, copy_.as<float>(), shape.rows);
-    plain_ = copy_.as<std::byte>();
+    copy_ = arena.allocate(shape.rows * sizeof(float));
+    dequantize(view.dtype, view.data, reinterpret_cast<float*>(copy_.get()), shape.rows);
+    plain_ = copy_.get();
   } else if (is_quantized(view.dtype)) {
     format_ = packed_format(view.dtype);
-    copy_ = pack(pool, view.dtype, view.as<std::byte>(), shape.rows, shape.cols);
+    copy_ = arena.allocate(packed_bytes(*format_, shape.rows, shape.cols));
+    pack(pool, view.dtype, view.as<std::byte>(), shape.rows, shape.cols, copy_.get());
   } else {
     plain_dtype_ = view.dtype;
     plain_ = view.as<std::byte>();
@@ -24,14 +25,14 @@ CpuWeight::CpuWeight(ThreadPool& pool, const TensorView& view, WeightShape shape
 }
 
 const float* CpuWeight::vector() const {
-  check(plain_ != nullptr && plain_ == copy_.as<std::byte>(), ErrorCode::kInvalidArgument,
+  check(plain_ != nullptr && plain_ == copy_.get(), ErrorCode::kInvalidArgument,
         "a {} x {} weight where a vector is wanted", rows(), cols());
-  return copy_.as<float>();
+  return reinterpret_cast<const float*>(plain_);
 }
 
 void CpuWeight::read_row(int64_t row, float* dst) const {
   if (format_ != nullptr) {
-    unpack_row(*format_, copy_.as<std::byte>(), row, cols(), dst);
+    unpack_row(*format_, copy_.get(), row, cols(), dst);
   } else {
     dequantize(plain_dtype_, plain_row(row), dst, cols());
   }

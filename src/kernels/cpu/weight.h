@@ -5,18 +5,19 @@
 #include "kernels/backend.h"
 #include "kernels/contract.h"
 #include "kernels/cpu/packed_weight.h"
+#include "kernels/huge_memory.h"
 
 namespace hopskip {
 
 // Vectors are floats; quantised matrices are packed copies; other matrices stay where they are.
 class CpuWeight final : public Weight {
  public:
-  CpuWeight(ThreadPool& pool, const TensorView& view);
+  CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view);
 
   // Null unless the weight is packed.
   const PackedFormat* format() const { return format_; }
   const std::byte* panel(int64_t index) const {
-    return copy_.as<std::byte>() + index * format_->panel_bytes(cols());
+    return copy_.get() + index * format_->panel_bytes(cols());
   }
   // Rows of a weight that is not packed, of plain_dtype().
   DType plain_dtype() const { return plain_dtype_; }
@@ -29,10 +30,10 @@ class CpuWeight final : public Weight {
   void read_row(int64_t row, float* dst) const;
 
  private:
-  CpuWeight(ThreadPool& pool, const TensorView& view, WeightShape shape);
+  CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view, WeightShape shape);
 
   const PackedFormat* format_ = nullptr;
-  Buffer copy_;
+  SharedBytes copy_;  // of a vector or a packed matrix
   DType plain_dtype_ = DType::kF32;
   const std::byte* plain_ = nullptr;
 };

@@ -68,13 +68,15 @@ GuardedMatrix naive(const std::string& level, Matrix x, const StoredWeight& w, c
   const bool to_bf16 = gemm && level == "avx512_bf16";
   ThreadPool pool(1);
   const PackedFormat* format = packed_format(w.view.dtype);
-  const Buffer packed = format == nullptr
-                            ? Buffer()
-                            : pack(pool, w.view.dtype, w.bytes.data(), w.view.shape[0], x.cols);
+  std::vector<std::byte> packed;
+  if (format != nullptr) {
+    packed.resize(packed_bytes(*format, w.view.shape[0], x.cols));
+    pack(pool, w.view.dtype, w.bytes.data(), w.view.shape[0], x.cols, packed.data());
+  }
   std::vector<float> weights(x.cols);
   for (int64_t o = 0; o < w.view.shape[0]; ++o) {
     if (format != nullptr) {
-      unpack_row(*format, packed.as<std::byte>(), o, x.cols, weights.data());
+      unpack_row(*format, packed.data(), o, x.cols, weights.data());
     } else {
       dequantize(w.view.dtype, w.bytes.data() + o * row_bytes(w.view.dtype, x.cols), weights.data(),
                  x.cols);
