@@ -164,6 +164,8 @@ Action add_bench(CLI::App& app) {
   };
   add("prefill", "Time to compute a prompt", Phase::kPrefill);
   add("decode", "Time per token behind a prompt", Phase::kDecode);
+  CLI::App* attention = app.add_subcommand("attention", "The attention kernel alone");
+  actions[attention] = add_bench_attention(*attention);
   return [&app, actions] { actions.at(app.get_subcommands().front())(); };
 }
 

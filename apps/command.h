@@ -15,6 +15,7 @@ Action add_run(CLI::App& app);
 Action add_chat(CLI::App& app);
 Action add_info(CLI::App& app);
 Action add_bench(CLI::App& app);
+Action add_bench_attention(CLI::App& app);  // below bench
 Action add_eval(CLI::App& app);
 
 }  // namespace hopskip::apps

@@ -136,6 +136,15 @@ def test_bench(hopskip, model, tmp_path):
         assert len(done.out.splitlines()) == 5
 
 
+def test_bench_attention(hopskip):
+    done = hopskip("bench", "attention", "--ctx", "256", "--cold", "0,0.9", "--repeat", 2)
+    assert done.code == 0, done.err
+    header, dense, sparse = done.out.splitlines()
+    assert "0.0 %" in dense and header.split()[:3] == ["ctx", "cold", "ms"]
+    hopskip.fails(2, "--cold", "bench", "attention", "--cold", "2")
+    hopskip.fails(2, "3", "bench", "attention", "--heads", "4", "--kv-heads", "3")
+
+
 def test_eval(hopskip, model, tmp_path, long_text):
     text = tmp_path / "text.txt"
     text.write_text(long_text)
