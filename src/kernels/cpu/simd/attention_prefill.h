@@ -207,6 +207,8 @@ class Prefill {
       }
       for (int i = 0; i < head_dim() / Dot::kPack; ++i) {
         const auto q = Dot::load(tile.q + i * kLanes);
+        // Slices of a page follow each other; the hardware alone brings them from L2 too late.
+        __builtin_prefetch(k + (head_dim() / Dot::kPack + i) * kSliceKeys + key);
         HOPSKIP_UNROLL
         for (int j = 0; j < Dot::kBlock; ++j) {
           acc[j] = Dot::dot(acc[j], k[i * kSliceKeys + key + j], q);
@@ -297,14 +299,17 @@ class Prefill {
     const Unit* weights = weights_;
     for (int i = 0; i < kept; ++i) {
       const Unit* v = kept_[i].v + d;
+      const Unit* next_v = kept_[i + 1 < kept ? i + 1 : i].v + d;
       for (int key = 0; key < kVectorsPerSlice; ++key) {
         const auto p = Dot::load(weights);
+        __builtin_prefetch(next_v);
         HOPSKIP_UNROLL
         for (int j = 0; j < Dot::kBlock; ++j) {
           acc[j] = Dot::dot(acc[j], v[j], p);
         }
         weights += kLanes;
         v += head_dim();
+        next_v += head_dim();
       }
     }
     HOPSKIP_UNROLL
