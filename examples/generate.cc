@@ -17,12 +17,12 @@ int main(int argc, char** argv) {
       options.sparse_attention.threshold_scale_factor = {factor, factor};
     }
     hopskip::LLM llm(options);
-    const hopskip::Output output = llm.generate(
-        std::string(argv[2]), {.max_tokens = 64, .stop = {"\n\n"}},
-        {.on_text = [](std::string_view text, const hopskip::SampledToken*) {
-          std::fwrite(text.data(), 1, text.size(), stdout);
-          std::fflush(stdout);
-        }});
+    const hopskip::Output output =
+        llm.generate(std::string(argv[2]), {.max_tokens = 64, .stop = {"\n\n"}},
+                     {.on_text = [](std::string_view text, const hopskip::SampledToken*) {
+                       std::fwrite(text.data(), 1, text.size(), stdout);
+                       std::fflush(stdout);
+                     }});
     std::printf("\n%lld tokens after %.2f s; skipped %.1f %% of the prompt's tiles\n",
                 static_cast<long long>(output.stats.generated_tokens), output.stats.ttft_s(),
                 100.0 * output.stats.phases.prefill.total().sparsity());
