@@ -78,6 +78,19 @@ inline std::vector<AttentionCase> attention_cases() {
       {"softcap", 4, 2, 64, {{100, 400}, {1, 400, kDecode}}, 0, 30.0f},
       {"sinks", 4, 2, 64, {{100, 400}, {2, 400, kDecode}}, 0, 0, true},
       {"everything", 6, 2, 64, {{90, 500}, {2, 470, kDecode}}, 200, 30.0f, true},
+      // λ near 1: random scores on both sides of the threshold, where a vote is hardest to get
+      // right.
+      {"near_threshold",
+       8,
+       2,
+       64,
+       {{1, 1024, kDecode}, {3, 1000, kDecode}, {1, 900}, {18, 900}},
+       0,
+       0,
+       false,
+       true,
+       64,
+       300.0},
       // Batches.
       {"long_stretches", 6, 2, 64, {{40, 1100}, {3, 1100, kDecode}}, 0, 0, false, true, 64, 1, 128},
       {"ragged_batch",
