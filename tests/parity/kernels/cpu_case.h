@@ -2,8 +2,8 @@
 #ifndef HOPSKIP_TESTS_PARITY_KERNELS_CPU_CASE_H_
 #define HOPSKIP_TESTS_PARITY_KERNELS_CPU_CASE_H_
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <random>
@@ -71,19 +71,30 @@ class GuardedMatrix {
   Matrix matrix_;
 };
 
-// Largest absolute difference; infinite where a value is not finite.
-inline double largest_error(Matrix a, Matrix b) {
-  double largest = 0.0;
+// Largest error(a, b) over all elements; infinite where one is not finite.
+template <typename Error>
+double largest(Matrix a, Matrix b, Error error) {
+  double result = 0.0;
   for (int64_t r = 0; r < a.rows; ++r) {
     for (int64_t i = 0; i < a.cols; ++i) {
-      const double error = std::fabs(double{a.row(r)[i]} - double{b.row(r)[i]});
-      if (!std::isfinite(error)) {
+      const double e = error(double{a.row(r)[i]}, double{b.row(r)[i]});
+      if (!std::isfinite(e)) {
         return std::numeric_limits<double>::infinity();
       }
-      largest = std::max(largest, error);
+      result = std::max(result, e);
     }
   }
-  return largest;
+  return result;
+}
+
+inline double largest_error(Matrix a, Matrix b) {
+  return largest(a, b, [](double x, double y) { return std::fabs(x - y); });
+}
+
+// Relative to values of at least `floor`.
+inline double largest_relative_error(Matrix a, Matrix b, double floor) {
+  return largest(
+      a, b, [&](double x, double y) { return std::fabs(x - y) / std::max(std::fabs(y), floor); });
 }
 
 }  // namespace hopskip::test
