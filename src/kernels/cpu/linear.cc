@@ -14,11 +14,14 @@ constexpr int64_t kGemmCols = 128;
 // Rows of x that a task multiplies by its decoded columns: enough to make decoding cheap (some
 // percent), few enough to balance the threads.
 constexpr int64_t kGemmRows = 1024;
-// Rows of x in one multiplication.
+// Rows of x in one multiplication; long rows come in fewer, to stay in the second-level cache.
 constexpr int64_t kGemmSlice = 256;
+constexpr int64_t kLongRow = 1024;
 // Panels of a task: the first costs a thread about 0.1 µs to fetch, a panel lasts 0.2 µs or more.
 constexpr int64_t kMinTaskPanels = 4;
 constexpr int64_t kTasksPerThread = 16;
+
+int64_t slice_rows(int64_t inner) { return inner <= kLongRow ? kGemmSlice : kGemmSlice / 2; }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -132,14 +135,15 @@ void CpuLinear::dot_panel(Matrix x, const QuantizedRows& quantized, const Linear
 
 void CpuLinear::multiply(Matrix x, std::span<const LinearTerm> terms) {
   const DType dtype = kernels_.gemm_dtype;
+  const int64_t slice = slice_rows(x.cols);
   const std::byte* x_data = reinterpret_cast<const std::byte*>(x.data);
   int64_t x_stride = x.stride;
   if (dtype != DType::kF32) {
     x_stride = x.cols;
     x_.reserve(x.rows * row_bytes(dtype, x.cols));
     x_data = x_.as<std::byte>();
-    pool_.parallel_for(ceil_div(x.rows, kGemmSlice), [&](int64_t slice, int) {
-      for (int64_t t = slice * kGemmSlice; t < std::min(x.rows, (slice + 1) * kGemmSlice); ++t) {
+    pool_.parallel_for(ceil_div(x.rows, slice), [&](int64_t task, int) {
+      for (int64_t t = task * slice; t < std::min(x.rows, (task + 1) * slice); ++t) {
         kernels_.convert(DType::kF32, x.row(t), x.cols,
                          x_.as<std::byte>() + t * row_bytes(dtype, x.cols));
       }
@@ -162,7 +166,7 @@ void CpuLinear::multiply(Matrix x, std::span<const LinearTerm> terms) {
   std::vector<GemmShape> shapes;
   for (const LinearTerm& term : terms) {
     blocks.add(ceil_div(term.w->rows(), kGemmCols));
-    for (int64_t rows : {std::min(x.rows, kGemmSlice), x.rows % kGemmSlice}) {
+    for (int64_t rows : {std::min(x.rows, slice), x.rows % slice}) {
       for (int64_t cols : {std::min(term.w->rows(), kGemmCols), term.w->rows() % kGemmCols}) {
         if (rows > 0 && cols > 0) {
           shapes.push_back(shape(term, rows, cols));
@@ -183,8 +187,8 @@ void CpuLinear::multiply(Matrix x, std::span<const LinearTerm> terms) {
     const int64_t cols = std::min(kGemmCols, term.w->rows() - col);
     const void* w = decode(cpu_weight(*term.w), col, cols, thread);
     const int64_t row_end = std::min(x.rows, (task % row_pieces + 1) * kGemmRows);
-    for (int64_t row = task % row_pieces * kGemmRows; row < row_end; row += kGemmSlice) {
-      const int64_t rows = std::min(kGemmSlice, row_end - row);
+    for (int64_t row = task % row_pieces * kGemmRows; row < row_end; row += slice) {
+      const int64_t rows = std::min(slice, row_end - row);
       gemm_.run(shape(term, rows, cols), x_data + row * row_bytes(dtype, x_stride), w,
                 term.y.row(row) + col, thread);
       add_bias(term, row, rows, col, cols);
