@@ -8,6 +8,9 @@ namespace {
 // About 50 µs on a 3 GHz core: longer than the serial gap between two loops of a decode step.
 constexpr int kSpins = 4000;
 
+// Of ThreadPool::state_.
+constexpr uint32_t kOpen = uint32_t{1} << 31;
+
 inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -59,12 +62,27 @@ void ThreadPool::parallel_for(int64_t tasks, FunctionRef<void(int64_t, int)> bod
   const Loop loop{body, tasks};
   loop_ = &loop;
   next_task_.store(0, std::memory_order_relaxed);
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  state_.store(kOpen, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   drain(loop, 0);
-  for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) {
-    wait_while_equal(running_, left);
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (uint32_t joined; (joined = state_.load(std::memory_order_acquire)) != 0;) {
+    wait_while_equal(state_, joined);
+  }
+}
+
+// Joins the loop that is open, if any: perhaps a later one than the worker was woken for.
+void ThreadPool::join(int thread) {
+  uint32_t state = state_.load(std::memory_order_acquire);
+  while ((state & kOpen) != 0) {
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
+      drain(*loop_, thread);
+      if (state_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        state_.notify_one();
+      }
+      return;
+    }
   }
 }
 
@@ -86,10 +104,7 @@ void ThreadPool::work(int thread) {
     if (stop_.load(std::memory_order_acquire)) {
       return;
     }
-    drain(*loop_, thread);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      running_.notify_one();
-    }
+    join(thread);
   }
 }
 

@@ -14,6 +14,8 @@ namespace hopskip {
 // The caller of parallel_for is thread 0 and works too, so a pool of one has no extra thread.
 // Workers spin for a few microseconds after a loop before they sleep: a decode step is hundreds of
 // loops of a few microseconds each, and a futex wake would cost more than the loop.
+// A loop waits only for workers that have joined it: where another program holds a core, the caller
+// does the sleeping worker's share instead of waiting for the scheduler.
 // One thread at a time may call parallel_for; loops do not nest.
 class ThreadPool {
  public:
@@ -36,13 +38,15 @@ class ThreadPool {
   };
 
   void work(int thread);
+  void join(int thread);
   void drain(const Loop& loop, int thread);
 
   std::vector<std::thread> workers_;
-  const Loop* loop_ = nullptr;                       // published by generation_
-  alignas(64) std::atomic<uint32_t> generation_{0};  // bumps once a loop
+  const Loop* loop_ = nullptr;                       // published by state_
+  alignas(64) std::atomic<uint32_t> generation_{0};  // bumps once a loop; idle workers watch it
+  // kOpen while a loop may be joined, plus the number of workers that have joined and not left.
+  alignas(64) std::atomic<uint32_t> state_{0};
   alignas(64) std::atomic<int64_t> next_task_{0};
-  alignas(64) std::atomic<int> running_{0};  // workers that have not finished the current loop
   std::atomic<bool> stop_{false};
 };
 
