@@ -107,7 +107,7 @@ struct Bf16Dot {
   using Unit = uint32_t;
   using Wide = __m512i;
   static Wide load(const Unit* units) { return _mm512_loadu_si512(units); }
-  // g++ 12 does not fold the broadcast into the instruction by itself; that costs 8 %.
+  // g++ 12 does not fold the broadcast into the instruction by itself.
   static F dot(F acc, const Unit& unit, Wide wide) {
     asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(unit), "v"(wide));
     return acc;
