@@ -3,14 +3,15 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-CACHE = pathlib.Path(os.environ.get("HOPSKIP_CACHE") or
-                     pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "hopskip")
-MODEL_FILE = CACHE / "SmolLM2-135M-Instruct.Q4_1.gguf"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "tools"))
+import tree  # noqa: E402
+
+MODEL_FILE = tree.cache() / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Hopskip:
 
 @pytest.fixture(scope="session")
 def hopskip():
-    binary = pathlib.Path(os.environ.get("HOPSKIP_BUILD", ROOT / "build")) / "hopskip"
+    binary = pathlib.Path(os.environ.get("HOPSKIP_BUILD", tree.ROOT / "build")) / "hopskip"
     if not binary.exists():
         pytest.skip(f"{binary} is not built: ninja hopskip, or set HOPSKIP_BUILD")
     return Hopskip(str(binary))

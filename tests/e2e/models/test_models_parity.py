@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import reference_models
 import torch
+import tree
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-BUILD = pathlib.Path(os.environ.get("HOPSKIP_BUILD", ROOT / "build"))
-CACHE = pathlib.Path(os.environ.get("HOPSKIP_CACHE", pathlib.Path.home() / ".cache/hopskip"))
-SMOLLM2 = CACHE / "SmolLM2-135M-Instruct.Q4_1.gguf"
-BOOK = CACHE / "book.txt"
+BUILD = pathlib.Path(os.environ.get("HOPSKIP_BUILD", tree.ROOT / "build"))
+SMOLLM2 = tree.cache() / "SmolLM2-135M-Instruct.Q4_1.gguf"
+BOOK = tree.cache() / "book.txt"
 
 MIN_SAME_ARGMAX = 0.99
 MAX_MEAN_KL = 1e-3
@@ -48,7 +47,7 @@ def probe(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    subprocess.run([sys.executable, ROOT / "tools/make_tiny_models.py", folder], check=True)
+    subprocess.run([sys.executable, tree.ROOT / "tools/make_tiny_models.py", folder], check=True)
     return folder
 
 
@@ -97,7 +96,7 @@ def smollm2():
     """512 tokens of a novel, and transformers' logits of them on the dequantised weights."""
     for path in (SMOLLM2, BOOK):
         if not path.exists():
-            pytest.skip(f"{path} is not there: make setup fetches it")
+            pytest.skip(f"{path} is not there: make test fetches it")
     tokens = reference_models.encode_with_gguf(SMOLLM2, BOOK.read_text(encoding="utf-8")[20000:24000])[:512]
     assert len(tokens) == 512
     torch.set_num_threads(2)

@@ -1,20 +1,18 @@
-"""Where the Python tests find the built binaries, and a corpus that is the same on every machine."""
-import json
+"""Where the Python tests find the built binary."""
 import os
 import pathlib
-import random
-import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve()
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[3] / "tools")]
+import tree  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def probe() -> str:
-    path = pathlib.Path(os.environ.get("HOPSKIP_BUILD", ROOT / "build")) / "text_probe"
+    path = pathlib.Path(os.environ.get("HOPSKIP_BUILD", tree.ROOT / "build")) / "text_probe"
     if not path.exists():
         pytest.skip(f"{path} is not built: ninja text_probe, or set HOPSKIP_BUILD")
     return str(path)

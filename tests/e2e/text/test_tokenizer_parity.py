@@ -1,7 +1,6 @@
 """Token ids, compared one by one with Hugging Face tokenizers on a mixed corpus of 1 MB."""
 import array
 import json
-import pathlib
 import subprocess
 import unicodedata
 
@@ -9,8 +8,9 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import corpus
+import tree
 
-MODEL = pathlib.Path("~/.cache/hopskip/SmolLM2-135M-Instruct.Q4_1.gguf").expanduser()
+MODEL = tree.cache() / "SmolLM2-135M-Instruct.Q4_1.gguf"
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
