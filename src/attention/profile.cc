@@ -77,7 +77,11 @@ void read_own_keys(const json& own, SkipProfile& profile, const std::string& whe
       }
       const json& plan = own["tile_plan"][phase_name(phase).data()];
       check(plan.is_string(), ErrorCode::kCorrupt, "{}: a tile plan must be text", where);
-      profile.plan[phase] = parse_tile_plan(plan.get<std::string>());
+      try {
+        profile.plan[phase] = parse_tile_plan(plan.get_ref<const std::string&>());
+      } catch (const Error& error) {
+        fail(ErrorCode::kCorrupt, "{}: {}", where, error.what());
+      }
     }
   }
 }

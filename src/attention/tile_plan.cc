@@ -9,6 +9,8 @@
 namespace hopskip {
 namespace {
 
+constexpr size_t kMaxText = 128;  // std::regex recurses for every character of a repetition
+
 struct OrderName {
   VisitOrder order;
   std::string_view name;
@@ -46,9 +48,9 @@ TilePlan parse_tile_plan(const std::string& text) {
          "'{}' is not a tile plan; expected rows[*heads]xkeys/span order [exact] [split N], e.g. "
          "'16x16/256 sink-diagonal-inward', with an order of first-to-last, last-to-first, "
          "sink-diagonal-inward",
-         text);
+         std::string_view(text).substr(0, kMaxText));
   };
-  if (!std::regex_match(text, match, pattern)) {
+  if (text.size() > kMaxText || !std::regex_match(text, match, pattern)) {
     malformed();
   }
   TilePlan plan;

@@ -4,7 +4,6 @@
 #ifndef HOPSKIP_ATTENTION_TILE_PLAN_H_
 #define HOPSKIP_ATTENTION_TILE_PLAN_H_
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -63,8 +62,8 @@ inline int64_t visited_span(VisitOrder order, int64_t visit, int64_t first, int6
 std::string to_string(const TilePlan& plan);
 // The inverse of to_string. Throws InvalidArgument that shows the expected form.
 TilePlan parse_tile_plan(const std::string& text);
-// Throws InvalidArgument unless rows, keys > 0, heads is 1 or `group`, and span is a multiple of
-// keys.
+// Throws InvalidArgument unless rows, keys > 0, heads is 1 or `group`, span is a multiple of keys
+// and split one of span.
 void validate(const TilePlan& plan, int group);
 
 }  // namespace hopskip

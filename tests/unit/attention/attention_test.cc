@@ -130,6 +130,23 @@ TEST(Profile, RoundTripsThroughJson) {
               ThrowsMessage<Error>(HasSubstr("no fit for decode")));
 }
 
+TEST(Profile, ABadTilePlanIsCorruptAndNamesTheFile) {
+  for (const std::string& plan : {std::string("16x16 sideways"), std::string(1 << 20, 'a')}) {
+    const std::string text =
+        R"({"config_groups": {"g": {"threshold_scale_factor": {"prefill": {"a": 1, "b": 1}}}},)"
+        R"( "hopskip": {"tile_plan": {"prefill": ")" +
+        plan + "\"}}}";
+    try {
+      parse_skip_profile(text, "p.json");
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+      EXPECT_THAT(error.what(), HasSubstr("p.json: '"));
+      EXPECT_LT(std::string(error.what()).size(), 1000u);
+    }
+  }
+}
+
 TEST(Profile, RefusesWhatIsMalformedAndNamesTheFile) {
   const std::string nested = std::string(5000, '[');
   for (
