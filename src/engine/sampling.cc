@@ -131,12 +131,16 @@ void Sampler::penalise(std::span<float> logits) const {
 }
 
 int32_t Sampler::draw(std::span<const float> logits) {
+  const int32_t best = arg_max(logits);
+  const float max = logits[best];
+  check(std::isfinite(max), ErrorCode::kCorrupt,
+        "the model computes logits that are not finite: its weights are damaged");
   if (params_.temperature == 0.0) {
-    return arg_max(logits);
+    return best;
   }
   // candidates_[i].logprob: log-probability up to a constant, at most 0.
-  const float max = *std::ranges::max_element(logits);
-  const auto inverse_temperature = static_cast<float>(1.0 / params_.temperature);
+  const auto inverse_temperature = static_cast<float>(
+      std::min(1.0 / params_.temperature, double{std::numeric_limits<float>::max()}));
   candidates_.clear();
   for (int64_t i = 0; i < std::ssize(logits); ++i) {
     const float scaled = (logits[i] - max) * inverse_temperature;

@@ -21,7 +21,8 @@ class Sampler {
  public:
   Sampler(const SamplingParams& params, uint64_t seed, std::span<const int32_t> prompt);
 
-  // logits: [vocab], finite or −inf. Records the token as generated.
+  // logits: [vocab], finite or −inf. Records the token as generated. Throws Corrupt where the
+  // largest logit is not finite.
   SampledToken sample(std::span<const float> logits);
 
  private:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "support/error_matchers.h"
 
@@ -44,6 +45,22 @@ TEST(Sampler, TemperatureSharpens) {
   EXPECT_LT(
       chi_square({.temperature = 0.5}, {0.0225 / norm, 0.25 / norm, 0.0025 / norm, 0.09 / norm}),
       kLimit);
+}
+
+TEST(Sampler, TheSmallestTemperatureIsGreedy) {
+  for (double temperature : {1e-40, 5e-324}) {
+    EXPECT_LT(chi_square({.temperature = temperature}, {0.0, 1.0, 0.0, 0.0}, 10), kLimit);
+  }
+}
+
+TEST(Sampler, RefusesLogitsThatAreNotFinite) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (double temperature : {0.0, 1.0}) {
+    for (float bad : {infinity, -infinity, std::nanf("")}) {
+      Sampler sampler({.temperature = temperature}, 1, {});
+      EXPECT_ERROR(ErrorCode::kCorrupt, "not finite", sampler.sample(std::vector<float>(3, bad)));
+    }
+  }
 }
 
 TEST(Sampler, TopKKeepsTheMostLikely) {
