@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,9 +18,6 @@
 namespace hopskip {
 
 // False when the exact result does not fit; *result is then unspecified.
-inline bool checked_add(uint64_t a, uint64_t b, uint64_t* result) {
-  return !__builtin_add_overflow(a, b, result);
-}
 inline bool checked_multiply(uint64_t a, uint64_t b, uint64_t* result) {
   return !__builtin_mul_overflow(a, b, result);
 }
