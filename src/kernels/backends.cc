@@ -18,7 +18,11 @@ std::string simd_missing(const BackendOptions& options) {
   }
 }
 
-std::string always(const BackendOptions&) { return ""; }
+// The reference has no instruction sets: taking it would ignore the setting.
+std::string simd_given(const BackendOptions& options) {
+  return options.simd.empty() ? ""
+                              : fmt::format("instruction set '{}' is for the cpu", options.simd);
+}
 
 template <typename T>
 std::unique_ptr<Backend> make(const BackendOptions& options) {
@@ -28,7 +32,7 @@ std::unique_ptr<Backend> make(const BackendOptions& options) {
 constexpr std::array kBackends{
     BackendEntry{"cpu", "AVX-512, AVX2 or portable loops, by what the processor has", simd_missing,
                  make<CpuBackend>},
-    BackendEntry{"reference", "scalar fp64, for tests", always, make<ReferenceBackend>},
+    BackendEntry{"reference", "scalar fp64, for tests", simd_given, make<ReferenceBackend>},
 };
 
 }  // namespace

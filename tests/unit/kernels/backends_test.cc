@@ -37,6 +37,13 @@ TEST(Backends, UnknownInstructionSetIsTheReason) {
   EXPECT_NE(message.find("mmx"), std::string::npos) << message;
 }
 
+TEST(Backends, AnInstructionSetIsNeverIgnored) {
+  for (const char* name : {"reference", "auto"}) {
+    const std::string message = message_of(name, {.simd = "mmx"});
+    EXPECT_NE(message.find("'mmx' is for the cpu"), std::string::npos) << message;
+  }
+}
+
 TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
   HostWorkspace workspace;
   const Matrix a = workspace.allocate(3, 5);
