@@ -80,6 +80,10 @@ void check_kv_config(const KvConfig& config) {
         kInvalid, "KV storage of {} layers, {} heads of {}, {} pages of {} tokens",
         config.num_layers, config.num_kv_heads, config.head_dim, config.num_pages,
         config.page_size);
+  int64_t bytes = 0;
+  check(!__builtin_mul_overflow(config.num_pages, config.bytes_per_page(), &bytes),
+        ErrorCode::kOutOfMemory, "a KV cache of {} pages does not fit any memory",
+        config.num_pages);
   check(config.dtype == DType::kBF16 || config.dtype == DType::kF16, ErrorCode::kUnsupported,
         "KV storage in {}: bf16 and f16 are possible", dtype_name(config.dtype));
 }

@@ -7,11 +7,7 @@
 namespace hopskip {
 
 CpuKvStorage::CpuKvStorage(const KvConfig& config) : KvStorage(config) {
-  uint64_t bytes = 0;
-  check(!__builtin_mul_overflow(static_cast<uint64_t>(config.num_pages),
-                                static_cast<uint64_t>(config.bytes_per_page()), &bytes),
-        ErrorCode::kOutOfMemory, "a KV cache of {} pages does not fit any memory",
-        config.num_pages);
+  const auto bytes = static_cast<size_t>(config.num_pages * config.bytes_per_page());
   if (bytes == 0) {
     return;
   }

@@ -1,5 +1,5 @@
-// The CPU's paged KV cache: [layer][page][kv_head] of K slices, then V slices
-// (attention_kernels.h).
+// The CPU's paged KV cache: [layer][K, V][kv_head][page] of slices (attention_kernels.h), so that a
+// head's K is one stream.
 #ifndef HOPSKIP_KERNELS_CPU_KV_STORAGE_H_
 #define HOPSKIP_KERNELS_CPU_KV_STORAGE_H_
 

@@ -43,7 +43,8 @@ ReferenceBackend::ReferenceBackend(const BackendOptions& options) : pool_(option
 }
 
 std::string ReferenceBackend::description() const {
-  return fmt::format("reference (scalar fp64, {} threads)", pool_.size());
+  return fmt::format("reference (scalar fp64, {} thread{})", pool_.size(),
+                     pool_.size() == 1 ? "" : "s");
 }
 
 WeightPtr ReferenceBackend::load(const TensorView& view) {
