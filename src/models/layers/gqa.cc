@@ -1,5 +1,6 @@
 #include "models/layers/gqa.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace hopskip {
@@ -16,7 +17,7 @@ Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
   shape_.num_kv_heads = static_cast<int>(config.num_kv_heads);
   shape_.head_dim = static_cast<int>(config.head_dim);
   shape_.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
-  shape_.window = static_cast<int>(window);
+  shape_.window = static_cast<int>(std::min(window, config.max_position));  // any int64 in a file
 
   const int64_t hidden = config.hidden_size;
   const int64_t q_size = config.num_heads * config.head_dim;
