@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <utility>
 
 #include "text/template_builtins.h"
@@ -184,17 +185,20 @@ class Interpreter {
       Scope inner{&scope, {}};
       return execute(statement.otherwise, inner, out);
     }
-    Loop loop{items, 0, 1 + loop_depth_};
+    Loop& loop =
+        *loops_.emplace_back(std::make_unique<Loop>(Loop{std::move(items), 0, 1 + loop_depth_}));
     ++loop_depth_;
-    for (; loop.index < items.size(); ++loop.index) {
+    for (; loop.index < loop.items.size(); ++loop.index) {
       Scope inner{&scope, {}};
       inner.set("loop", static_cast<const Loop*>(&loop));
-      assign(statement.names, items[loop.index], inner);
+      assign(statement.names, loop.items[loop.index], inner);
       if (execute(statement.body, inner, out) == Flow::kBreak) {
         break;
       }
     }
     --loop_depth_;
+    loop.items = {};
+    loop.index = 0;
     return Flow::kNext;
   }
 
@@ -544,6 +548,7 @@ class Interpreter {
   Scope root_;
   int depth_ = 0;
   int loop_depth_ = 0;
+  std::vector<std::unique_ptr<Loop>> loops_;  // all that have begun
 };
 
 }  // namespace

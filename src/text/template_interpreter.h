@@ -9,10 +9,11 @@
 
 namespace hopskip::jinja {
 
-// A for loop that is running: what `loop` means in its body.
+// A for loop: what `loop` means in its body. A template can keep it in a namespace beyond the end
+// of the loop, so it lives as long as the rendering.
 struct Loop {
-  const std::vector<Value>& items;
-  size_t index;  // from 0
+  std::vector<Value> items;  // empty after the end
+  size_t index;              // from 0
   int depth;
   Value attribute(std::string_view name) const;  // undefined for an unknown one
 };

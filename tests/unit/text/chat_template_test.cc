@@ -75,6 +75,13 @@ TEST(ChatTemplate, EverythingIsBounded) {
   EXPECT_THAT(error_of(std::string(5000, 'a'), small), HasSubstr("5000 bytes"));
 }
 
+TEST(ChatTemplate, ALoopMayBeKeptBeyondItsEnd) {
+  EXPECT_EQ(
+      render("{% set ns = namespace() %}{% for i in [1, 2] %}{% set ns.l = [loop] %}{{ "
+             "ns.l[0].index }}{% endfor %}{{ ns.l[0].length }}{{ ns.l[0].nextitem is defined }}"),
+      "120False");
+}
+
 TEST(ChatTemplate, RefusesAContextThatIsNoObject) {
   EXPECT_THROW(render("x", Json::array()), Error);
 }
