@@ -26,8 +26,7 @@ TokenizerData tokenizer_data(const Checkpoint& checkpoint) {
                                   .bos_id = source.bos_id.value_or(-1),
                                   .eos_id = source.eos_id.value_or(-1),
                                   .add_bos = source.add_bos,
-                                  .add_eos = source.add_eos,
-                                  .chat_template = source.chat_template});
+                                  .add_eos = source.add_eos});
     }
   }
   fail(ErrorCode::kUnsupported, "{} brings no tokenizer", checkpoint.path);

@@ -52,7 +52,6 @@ struct TokenizerData {
   std::vector<int32_t> suffix;  // put behind it
   int32_t bos_id = -1;          // -1: the model has none
   int32_t eos_id = -1;
-  std::string chat_template;  // Jinja source; empty: the model has none
 };
 
 // Reads a tokenizer.json (Hugging Face "tokenizers" format, BPE with ByteLevel) and, where there is
@@ -72,7 +71,6 @@ struct GgufVocabulary {
   int64_t eos_id = -1;
   std::optional<bool> add_bos;  // absent: what the pre-tokenizer's family does
   std::optional<bool> add_eos;
-  std::string chat_template;  // tokenizer.chat_template
 };
 
 // Throws Corrupt naming the key, Unsupported naming the model or pre-tokenizer and the known ones.

@@ -82,7 +82,6 @@ TokenizerData tokenizer_from_gguf(const GgufVocabulary& gguf) {
   if (gguf.add_eos.value_or(false) && data.eos_id >= 0) {
     data.suffix.push_back(data.eos_id);
   }
-  data.chat_template = gguf.chat_template;
   return data;
 }
 

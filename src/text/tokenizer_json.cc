@@ -314,19 +314,6 @@ void read_config(const Node& config, const TokenIds& ids, TokenizerData& data) {
   };
   surround("add_bos_token", data.bos_id, data.prefix);
   surround("add_eos_token", data.eos_id, data.suffix);
-  if (!config.has("chat_template")) {
-    return;
-  }
-  const Node chat = config.at("chat_template");
-  if (!chat.json.is_array()) {
-    data.chat_template = chat.string();
-    return;
-  }
-  for (size_t i = 0; i < chat.json.size(); ++i) {  // several templates, each with a name
-    if (chat.at(i).at("name").string() == "default") {
-      data.chat_template = chat.at(i).at("template").string();
-    }
-  }
 }
 
 void check_model(const Node& model) {

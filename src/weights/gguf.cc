@@ -15,6 +15,7 @@ constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kMaxPairs = 64 << 10;
 constexpr uint64_t kMaxTensors = 64 << 10;
 constexpr uint64_t kMaxText = 16 << 20;
+constexpr uint64_t kMaxElements = 16 << 20;  // of an array: they are widened to 8 or 16 bytes each
 constexpr uint64_t kMaxAlignment = 64 << 10;
 constexpr uint64_t kMinAlignment = 8;  // so that every scalar type can be read in place
 constexpr uint64_t kDefaultAlignment = 32;
@@ -108,8 +109,9 @@ uint64_t least_bytes(const ByteReader& in, Type type) {
 GgufArray read_array(ByteReader& in) {
   const auto type = static_cast<Type>(in.read<uint32_t>());
   const auto count = in.read<uint64_t>();
-  if (count > in.remaining() / least_bytes(in, type)) {
-    in.corrupt("an array of {} elements does not fit in the {} bytes left", count, in.remaining());
+  if (count > kMaxElements || count > in.remaining() / least_bytes(in, type)) {
+    in.corrupt("an array of {} elements does not fit in the {} bytes left, or in {} elements",
+               count, in.remaining(), kMaxElements);
   }
   const auto read_all = [&](auto&& read_one) {
     std::vector<decltype(read_one())> values;
@@ -351,9 +353,6 @@ std::optional<std::string_view> GgufMetadata::text(std::string_view key) const {
 }
 const std::vector<int64_t>* GgufMetadata::integers(std::string_view key) const {
   return array_of<int64_t>(*this, key, "an array of integers");
-}
-const std::vector<double>* GgufMetadata::reals(std::string_view key) const {
-  return array_of<double>(*this, key, "an array of floating-point numbers");
 }
 const std::vector<std::string_view>* GgufMetadata::texts(std::string_view key) const {
   return array_of<std::string_view>(*this, key, "an array of strings");

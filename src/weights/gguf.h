@@ -35,7 +35,6 @@ class GgufMetadata {
   std::optional<bool> boolean(std::string_view key) const;
   std::optional<std::string_view> text(std::string_view key) const;
   const std::vector<int64_t>* integers(std::string_view key) const;
-  const std::vector<double>* reals(std::string_view key) const;
   const std::vector<std::string_view>* texts(std::string_view key) const;
 };
 
@@ -50,8 +49,8 @@ struct GgufFile {
   std::vector<GgufTensor> tensors;  // in the order of the file
 };
 
-// Reads one file, or one part of a split one. Throws Corrupt (caps: architecture.md, "Errors and
-// trust") or Unsupported: another version, big-endian, an array of arrays, or a tensor of a type
+// Reads one file, or one part of a split one. Throws Corrupt (the caps stand at the top of gguf.cc)
+// or Unsupported: another version, big-endian, an array of arrays, or a tensor of a type
 // that dtype.h does not have. Such a tensor is refused here rather than on use: every tensor of the
 // supported models is used, and its extent would be unknown. `where` names the file in messages.
 GgufFile parse_gguf(std::span<const std::byte> bytes, const std::string& where);

@@ -213,24 +213,16 @@ TokenizerSource gguf_tokenizer(const GgufMetadata& metadata) {
           ErrorCode::kCorrupt, "{}: a token type is not in 0..6", metadata.where);
     source.token_types.assign(types->begin(), types->end());
   }
-  if (const auto* scores = metadata.reals("tokenizer.ggml.scores")) {
-    source.scores.assign(scores->begin(), scores->end());
-  }
-  for (const auto& [what, size] :
-       {std::pair{"types", source.token_types.size()}, std::pair{"scores", source.scores.size()}}) {
-    check(size == 0 || size == source.tokens.size(), ErrorCode::kCorrupt,
-          "{}: {} token {} for {} tokens", metadata.where, size, what, source.tokens.size());
-  }
+  check(source.token_types.empty() || source.token_types.size() == source.tokens.size(),
+        ErrorCode::kCorrupt, "{}: {} token types for {} tokens", metadata.where,
+        source.token_types.size(), source.tokens.size());
   if (const auto* merges = metadata.texts("tokenizer.ggml.merges")) {
     source.merges = *merges;
   }
   source.bos_id = token_id(metadata, "tokenizer.ggml.bos_token_id");
   source.eos_id = token_id(metadata, "tokenizer.ggml.eos_token_id");
-  source.unk_id = token_id(metadata, "tokenizer.ggml.unknown_token_id");
-  source.pad_id = token_id(metadata, "tokenizer.ggml.padding_token_id");
   source.add_bos = metadata.boolean("tokenizer.ggml.add_bos_token");
   source.add_eos = metadata.boolean("tokenizer.ggml.add_eos_token");
-  source.add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix");
   return source;
 }
 

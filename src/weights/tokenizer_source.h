@@ -25,10 +25,9 @@ struct TokenizerSource {
   std::vector<std::string_view> tokens;  // id → text, in GPT-2's byte alphabet for "gpt2"
   std::vector<int32_t> token_types;      // per token, or empty: 1 normal, 2 unknown, 3 control,
                                          // 4 user defined, 5 unused, 6 byte
-  std::vector<float> scores;             // per token, or empty
   std::vector<std::string_view> merges;  // "left right", best first
-  std::optional<int32_t> bos_id, eos_id, unk_id, pad_id;
-  std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::optional<int32_t> bos_id, eos_id;
+  std::optional<bool> add_bos, add_eos;
 
   // kHuggingFace: whole files; empty when the folder has no such file.
   std::string_view tokenizer_json;

@@ -106,11 +106,9 @@ TEST(Tokenizer, RefusesKeysThatStandTwice) {
 
 TEST(Tokenizer, ReadsTheConfig) {
   const TokenizerData data = tokenizer_from_json(
-      small_tokenizer().dump(),
-      R"({"bos_token": {"content": "<s>"}, "eos_token": "<t>", "chat_template": "hi"})");
+      small_tokenizer().dump(), R"({"bos_token": {"content": "<s>"}, "eos_token": "<t>"})");
   EXPECT_EQ(data.bos_id, 8);
   EXPECT_EQ(data.eos_id, 9);
-  EXPECT_EQ(data.chat_template, "hi");
 }
 
 TEST(Tokenizer, BuildsFromGguf) {
