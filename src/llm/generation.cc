@@ -31,7 +31,10 @@ double GenerationStats::tpot_s() const {
 
 bool Generation::State::push(const SampledToken& token, const Tokenizer& tokenizer) {
   output.tokens.push_back(token.id);
-  const std::string bytes = tokenizer.decode(std::span(&token.id, 1), /*skip_special=*/true);
+  // Embeddings are often padded beyond the tokenizer's vocabulary: such an id has no text.
+  const std::string bytes = token.id < tokenizer.vocab_size()
+                                ? tokenizer.decode(std::span(&token.id, 1), /*skip_special=*/true)
+                                : "";
   const std::string text = stop.push(utf8.push(bytes));
   output.text += text;
   if (events.on_text) {

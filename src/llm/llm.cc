@@ -149,9 +149,9 @@ struct LLM::Impl {
     const SkipSoftmaxConfig& sparse =
         params.sparse_attention ? *params.sparse_attention : sparse_attention;
     state->sparse = resolve_sparse(sparse, profile, info.name, engine.tile_plans());
-    if (!profile_file.empty() && sparse.threshold_scale_factor) {
+    if (!profile_file.empty() && !sparse.target_sparsity) {
       state->sparse.notices.push_back(
-          fmt::format("the profile {} is not used: factors are given", profile_file));
+          fmt::format("the profile {} is not used: no target sparsity is given", profile_file));
     }
     Request& request = state->request;
     request.prompt = text.encode(prompt);

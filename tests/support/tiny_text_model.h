@@ -13,12 +13,14 @@
 
 namespace hopskip::test {
 
-// A file for as long as the object lives. Token id = byte, 256 is the end token; context 128.
+// A file for as long as the object lives. Token id = byte, 256 is the end token; context 128. The
+// embedding has `padding` rows more than there are tokens.
 class TinyTextModel {
  public:
-  TinyTextModel()
+  explicit TinyTextModel(int64_t padding = 0)
       : path_(std::filesystem::temp_directory_path() /
-              ("hopskip_tiny_text." + std::to_string(getpid()) + ".gguf")) {
+              ("hopskip_tiny_text." + std::to_string(getpid()) + "." + std::to_string(padding) +
+               ".gguf")) {
     GgufWriter gguf;
     put_tiny_metadata(&gguf);
     gguf.text("tokenizer.ggml.model", "gpt2");
@@ -30,7 +32,7 @@ class TinyTextModel {
     gguf.text("tokenizer.chat_template",
               "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}a:");
     std::vector<StoredTensor> tensors = tiny_tensors();
-    tensors[0] = random_tensor("token_embd.weight", DType::kF32, {kEnd + 1, 64}, 1, 0.1f);
+    tensors[0] = random_tensor("token_embd.weight", DType::kF32, {kEnd + 1 + padding, 64}, 1, 0.1f);
     put_tensors(&gguf, std::move(tensors));
     const std::vector<std::byte> bytes = gguf.bytes();
     std::ofstream(path_, std::ios::binary)

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <algorithm>
 #include <stdexcept>
 
 #include "support/error_matchers.h"
@@ -83,6 +83,24 @@ TEST_F(LlmTest, EndsBeforeAStopString) {
   EXPECT_EQ(streamed, output.text);
   EXPECT_EQ(output.finish_reason, FinishReason::kStop);
   EXPECT_LT(output.tokens.size(), free.tokens.size());
+}
+
+TEST(Llm, AnIdBeyondTheTokenizersVocabularyHasNoText) {
+  const test::TinyTextModel padded(5000);
+  LLM llm({.model = padded.path(), .device = "reference"});
+  const Output output = llm.generate("hello", kShort);
+  EXPECT_EQ(output.tokens.size(), 24);
+  EXPECT_GT(*std::max_element(output.tokens.begin(), output.tokens.end()), padded.kEnd);
+}
+
+TEST(Llm, SaysThatAProfileIsNotUsed) {
+  const test::TinyTextModel model;
+  const test::TemporaryFolder folder;
+  test::write_file(folder / "p.json", std::string_view(R"({"config_groups": {"g": {
+      "threshold_scale_factor": {"prefill": {"a": 1, "b": 1}}}}})"));
+  LLM llm({.model = model.path(), .device = "reference", .profile = folder / "p.json"});
+  EXPECT_THAT(llm.generate("hello", kShort).stats.notices,
+              testing::ElementsAre(testing::HasSubstr("p.json is not used")));
 }
 
 TEST_F(LlmTest, CancelEndsARequest) {
