@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "kernels/backend.h"
 #include "weights/checkpoint.h"
@@ -42,16 +40,9 @@ class Model {
   ModelConfig config_;
 };
 
-// A row of the table in models.cc.
-struct ModelEntry {
-  std::string_view architecture;  // ModelConfig::architecture
-  std::string_view summary;
-  std::unique_ptr<Model> (*load)(const Checkpoint& checkpoint, Backend& backend);
-};
-std::span<const ModelEntry> models();
-
-// Both must outlive the model. Throws Unsupported, listing what is known, for another architecture;
-// NotFound or Corrupt, naming the tensor, for one that is missing or misshapen.
+// By the table in models.cc. Both must outlive the model. Throws Unsupported, listing what is
+// known, for another architecture; NotFound or Corrupt, naming the tensor, for one that is missing
+// or misshapen.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend);
 
 }  // namespace hopskip

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "models/decoder.h"
@@ -10,23 +12,26 @@
 namespace hopskip {
 namespace {
 
+struct Entry {
+  std::string_view architecture;  // ModelConfig::architecture
+  std::unique_ptr<Model> (*load)(const Checkpoint& checkpoint, Backend& backend);
+};
+
 constexpr std::array kModels{
-    ModelEntry{"llama", "Llama 1 to 3, SmolLM2, Mistral and their like", load_decoder},
-    ModelEntry{"qwen2", "Qwen2, Qwen2.5: biases on q, k, v; sliding windows in upper layers",
-               load_decoder},
-    ModelEntry{"qwen3", "Qwen3, dense: RMS norm of each head's q and k", load_decoder},
+    Entry{"llama", load_decoder},  // Llama 1 to 3, SmolLM2 and their like
+    Entry{"qwen2",
+          load_decoder},  // and Qwen2.5: biases on q, k, v; sliding windows in upper layers
+    Entry{"qwen3", load_decoder},  // dense: RMS norm of each head's q and k
 };
 
 }  // namespace
 
-std::span<const ModelEntry> models() { return kModels; }
-
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend) {
   const std::string& wanted = checkpoint.config.architecture;
-  const auto entry = std::ranges::find(kModels, wanted, &ModelEntry::architecture);
+  const auto entry = std::ranges::find(kModels, wanted, &Entry::architecture);
   if (entry == kModels.end()) {
     std::vector<std::string_view> known;
-    std::ranges::transform(kModels, std::back_inserter(known), &ModelEntry::architecture);
+    std::ranges::transform(kModels, std::back_inserter(known), &Entry::architecture);
     fail(ErrorCode::kUnsupported, "{}: architecture '{}' is not known; known are {}",
          checkpoint.path, wanted, fmt::join(known, ", "));
   }
