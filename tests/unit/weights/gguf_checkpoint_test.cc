@@ -251,9 +251,16 @@ TEST(GgufFiles, LooksUpTensorsByHuggingFaceName) {
 }
 
 TEST(GgufFiles, OpensTheRealModel) {
-  const char* home = std::getenv("HOME");
-  const std::filesystem::path path = std::filesystem::path(home == nullptr ? "" : home) /
-                                     ".cache/hopskip/SmolLM2-135M-Instruct.Q4_1.gguf";
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::filesystem::path(value == nullptr ? "" : value);
+  };
+  std::filesystem::path cache = variable("HOPSKIP_CACHE");
+  if (cache.empty()) {
+    const std::filesystem::path base = variable("XDG_CACHE_HOME");
+    cache = (base.empty() ? variable("HOME") / ".cache" : base) / "hopskip";
+  }
+  const std::filesystem::path path = cache / "SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!std::filesystem::exists(path)) {
     GTEST_SKIP() << path << " is not there; `make run` fetches it";
   }
