@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 
 #include "attention/profile.h"
 #include "base/check.h"
@@ -34,7 +35,7 @@ double median(std::vector<double> values) {
 }
 
 // Prefill: the time for a prompt of `ctx` tokens. Decode: the time per token behind such a prompt,
-// which is itself computed once, densely, and then found again in the KV cache.
+// which is itself computed densely, once for each factor, and then found again in the KV cache.
 struct BenchCommand {
   BenchCommand(CLI::App& app, Phase measured) : phase(measured), model(app, kParts) {
     app.add_option("--ctx", contexts, "Prompt lengths in tokens")
@@ -109,6 +110,7 @@ struct BenchCommand {
                  "skipped", "speed-up"});
     const int64_t total = static_cast<int64_t>(contexts.size() * factors.size()) * repeats;
     int64_t done = 0;
+    std::set<std::string> notices;
     Progress bar(report.shows_progress(), std::string(phase_name(phase)), "runs");
     for (int64_t context : contexts) {
       const std::vector<int32_t> tokens = make_tokens(llm, context);
@@ -120,6 +122,7 @@ struct BenchCommand {
           const Output output = llm.generate(tokens, params_for(factor));
           times.push_back(seconds(output.stats));
           sparsity = output.stats.phases[phase].total().sparsity();
+          notices.insert(output.stats.notices.begin(), output.stats.notices.end());
           bar.update(++done, total);
         }
         const double time = median(times);
@@ -135,12 +138,15 @@ struct BenchCommand {
     }
     bar.clear();
     fmt::print("{}", table.text());
+    for (const std::string& notice : notices) {
+      fmt::print(stderr, "note  {}\n", notice);
+    }
     if (csv_file) {
       write_file(*csv_file, table.csv());
     }
   }
 
-  static constexpr ModelFlagParts kParts{.context = false, .sparse = false};
+  static constexpr ModelFlagParts kParts{.context = false, .sparse = false, .profile = false};
 
   Phase phase;
   ModelFlags model;

@@ -115,6 +115,7 @@ struct ChatCommand {
   void answer(LLM& llm, std::vector<ChatMessage>& history, const std::string& line,
               std::optional<Output>& last) const {
     history.push_back({"user", line});
+    const bool noted = last && !last->stats.notices.empty();
     try {
       check_text(line, "the message");
       last = generate(llm, history);
@@ -125,6 +126,9 @@ struct ChatCommand {
       return;
     }
     history.push_back({"assistant", last->text});
+    for (size_t i = 0; !noted && i < last->stats.notices.size(); ++i) {
+      fmt::print(stderr, "note     {}\n", last->stats.notices[i]);
+    }
     if (report.stats_file) {
       write_file(*report.stats_file, stats_json(llm.info(), *last));
     }

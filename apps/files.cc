@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -15,6 +16,16 @@
 namespace hopskip::apps {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// A device or pipe is written to; renaming would put a plain file in its place.
+bool is_special(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error) && !fs::is_regular_file(path, error);
+}
+
+}  // namespace
 
 std::string read_file(const std::string& path) {
   if (path == "-") {
@@ -41,8 +52,7 @@ void check_text(std::string_view text, const std::string& what) {
 
 void write_file(const std::string& path, std::string_view text) {
   std::error_code error;
-  // A device or pipe is written to; renaming would put a plain file in its place.
-  const bool special = fs::exists(path, error) && !fs::is_regular_file(path, error);
+  const bool special = is_special(path);
   const std::string target = special ? path : fs::weakly_canonical(path, error).string();
   const std::string temporary = special ? path : fmt::format("{}.{}.part", target, getpid());
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
@@ -61,10 +71,14 @@ void write_file(const std::string& path, std::string_view text) {
 }
 
 void check_writable(const std::string& path) {
-  const fs::path folder = fs::absolute(path).parent_path();
-  check(access(folder.c_str(), W_OK) == 0 && !fs::is_directory(path), ErrorCode::kNotFound,
-        "cannot write {}: {}", path,
-        fs::is_directory(path) ? "it is a folder" : std::strerror(errno));
+  std::error_code error;
+  check(!fs::is_directory(path, error), ErrorCode::kNotFound, "cannot write {}: it is a folder",
+        path);
+  // What is written to the folder is a new file; a device or pipe is written to itself.
+  const std::string target =
+      is_special(path) ? path : fs::absolute(path, error).parent_path().string();
+  check(access(target.c_str(), W_OK) == 0, ErrorCode::kNotFound, "cannot write {}: {}", path,
+        std::strerror(errno));
 }
 
 }  // namespace hopskip::apps

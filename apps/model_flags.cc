@@ -114,8 +114,10 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
   add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=f16", kModelGroup)
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
-  add("--profile", profile_, "Calibrated profile that --target-sparsity reads", kSparseGroup)
-      ->type_name("FILE");
+  if (parts.profile) {
+    add("--profile", profile_, "Calibrated profile that --target-sparsity reads", kSparseGroup)
+        ->type_name("FILE");
+  }
   if (!parts.sparse) {
     return;
   }

@@ -25,6 +25,7 @@ struct ModelFlagParts {
   bool model_required = true;
   bool context = true;  // --ctx
   bool sparse = true;   // --threshold-scale-factor, --target-sparsity, --dense
+  bool profile = true;  // --profile
 };
 
 class ModelFlags {

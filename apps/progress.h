@@ -8,7 +8,8 @@
 
 namespace hopskip::apps {
 
-// Shows nothing for the first two seconds, nor after `shown` is false. The destructor clears it.
+// Shows nothing for the first two seconds, and nothing at all unless `shown`. The destructor clears
+// it.
 class Progress {
  public:
   // `what`: "prefill", in front of the bar; `unit`: "tokens".
@@ -33,7 +34,7 @@ class Progress {
   Clock::time_point last_{};
 };
 
-// What --progress and --no-progress (absent: neither) come to: a bar is for a terminal.
+// A bar is for a terminal.
 bool stderr_is_terminal();
 
 }  // namespace hopskip::apps
