@@ -3,10 +3,12 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
+#include "bench/kernels/attention_bench.h"
 #include "command.h"
 #include "files.h"
-#include "kernels/attention_bench.h"
 #include "report.h"
 #include "table.h"
 

@@ -1,4 +1,4 @@
-#include "kernels/attention_bench.h"
+#include "bench/kernels/attention_bench.h"
 
 #include <algorithm>
 #include <chrono>

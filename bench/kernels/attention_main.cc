@@ -6,7 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <exception>
 
-#include "kernels/attention_bench.h"
+#include "bench/kernels/attention_bench.h"
 
 namespace hopskip::bench {
 namespace {
