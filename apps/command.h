@@ -17,6 +17,7 @@ Action add_info(CLI::App& app);
 Action add_bench(CLI::App& app);
 Action add_bench_attention(CLI::App& app);  // below bench
 Action add_eval(CLI::App& app);
+Action add_calibrate(CLI::App& app);
 
 }  // namespace hopskip::apps
 

@@ -33,6 +33,7 @@ constexpr std::array kCommands{
     Command{"info", "Show this machine, a model, and what would run", add_info},
     Command{"bench", "Measure speed: prefill, decode, attention", add_bench},
     Command{"eval", "Measure quality: perplexity at several sparsities", add_eval},
+    Command{"calibrate", "Measure which factor skips how much: a profile", add_calibrate},
 };
 
 constexpr const char* kFooter = R"(Examples:
@@ -40,6 +41,7 @@ constexpr const char* kFooter = R"(Examples:
   hopskip run model.gguf -f book.txt --threshold-scale-factor prefill=1000,decode=100
   hopskip chat smollm2-135m
   hopskip eval smollm2-135m ppl --text book.txt --threshold-scale-factor 0,100,1000
+  hopskip calibrate model.gguf --text book.txt -o profile.json
   hopskip info smollm2-135m
 'hopskip COMMAND --help' explains a command.)";
 

@@ -17,7 +17,7 @@ MODEL = "smollm2-135m"
 CHAPTERS = 5  # 7,608 of the 8,192 tokens that the model can see
 QUESTION = "Summarize what happens in these chapters in a few sentences."
 GENERATED = 64
-SKIP = ["--target-sparsity", "prefill=0.5"]
+SKIP = ["--profile", str(tree.ROOT / "profiles/smollm2-135m.json"), "--target-sparsity", "prefill=0.5"]
 
 
 def prompt():
@@ -31,8 +31,8 @@ def run(title, options, folder):
     stats = folder / "stats.json"
     command = [str(tree.ROOT / "build/hopskip"), "run", MODEL, "-f", str(folder / "prompt.txt"), "-n", str(GENERATED),
                "--temp", "0", "--stats", str(stats), *options]
-    print(f"\n{title}: hopskip {' '.join(command[1:3])} -f PROMPT {' '.join(command[5:9])} {' '.join(options)}".rstrip(),
-          flush=True)
+    shown = " ".join(options).replace(f"{tree.ROOT}/", "")
+    print(f"\n{title}: hopskip {' '.join(command[1:3])} -f PROMPT {' '.join(command[5:9])} {shown}".rstrip(), flush=True)
     code = subprocess.run(command, stdin=subprocess.DEVNULL).returncode
     if code:
         sys.exit(f"hopskip: the demonstration's run '{title}' ended with status {code}")

@@ -96,7 +96,7 @@ double factor_for_sparsity(const SkipProfile& profile, Phase phase, double spars
   }
   const std::optional<SkipFit>& fit = profile.fit[phase];
   check(fit.has_value(), ErrorCode::kInvalidArgument,
-        "the profile{} has no fit for {}; give a threshold_scale_factor for that phase instead",
+        "the profile{} has no fit for {}: calibrate that phase too, or leave its sparsity at 0",
         profile.model.empty() ? "" : " of " + profile.model, phase_name(phase));
   return fit->a * std::exp(fit->b * sparsity);
 }
