@@ -177,7 +177,7 @@ struct BackendOptions {
 struct BackendEntry {
   std::string_view name;
   std::string_view summary;
-  // Empty where it can run here, else the reason why not.
+  // Empty where it can run here, else why not. Throws InvalidArgument for options without meaning.
   std::string (*why_not)(const BackendOptions& options);
   std::unique_ptr<Backend> (*make)(const BackendOptions& options);
 };
