@@ -19,7 +19,7 @@ double parse_number(const std::string& flag, const std::string& text) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   check(!text.empty() && end == text.c_str() + text.size(), ErrorCode::kInvalidArgument,
-        "{}: '{}' is not a number; give e.g. 1000 or prefill=1000,decode=500", flag, text);
+        "{}: '{}' is not a number; give N or prefill=N,decode=M", flag, text);
   return value;
 }
 
@@ -92,6 +92,7 @@ std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
 ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
   app.add_option("MODEL", model_, "A .gguf file, a folder, smollm2-135m or a hub id")
       ->required(parts.model_required);
+  const CLI::Range tokens(int64_t{1}, int64_t{1} << 30);
   const auto add = [&](const char* name, auto& value, const char* help, const char* group) {
     return app.add_option(name, value, help)->group(group);
   };
@@ -102,9 +103,11 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
       ->type_name("NAME");
   if (parts.context) {
     add("--ctx", context_, "Longest prompt + output in tokens; default: the model's", kModelGroup)
+        ->check(tokens)
         ->type_name("TOKENS");
   }
   add("--chunk", chunk_, "Prompt tokens a step takes; default 2048", kModelGroup)
+      ->check(tokens)
       ->type_name("TOKENS");
   add("--threads", threads_, "CPU threads; default: all", kModelGroup)->type_name("N");
   add("--config,--extra_llm_api_options", configs_, "YAML settings, in TensorRT-LLM's form",

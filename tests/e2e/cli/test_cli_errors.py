@@ -15,6 +15,8 @@ USAGE = [
     ([*RUN, "extra"], "'extra' means nothing"),
     ([*RUN, "--threads", "abc"], "--threads = abc"),
     ([*RUN, "--threads", "-1"], "threads is -1"),
+    ([*RUN, "--chunk", "0"], "--chunk"),
+    ([*RUN, "--ctx", "-4"], "--ctx: Value -4"),
     ([*RUN, "--device", "tpu"], "no device 'tpu'"),
     ([*RUN, "--dtype", "f8"], "no dtype 'f8'"),
     ([*RUN, "--threshold-scale-factor", "-5"], "-5"),
@@ -35,11 +37,11 @@ USAGE = [
 USAGE_WITH_MODEL = [
     (["--target-sparsity", "0.5"], "target_sparsity needs a profile"),
     (["--top-p", "2"], "top_p is 2"),
+    (["--simd", "mmx"], "unknown instruction set 'mmx'"),
     (["--temp", "-1"], "temperature"),
     (["-n", "-3"], "max_tokens is -3"),
     (["--stop", ""], "stop string is empty"),
     (["--ctx", "999999"], "999999"),
-    (["--ctx", "-4"], "-4"),
     (["--ctx", "20"], "too long for a context of 20"),
 ]
 
@@ -75,8 +77,9 @@ def test_models_that_are_not_there(hopskip, tmp_path):
     hopskip.fails(1, "tools/fetch_model.sh", *RUN, env=elsewhere)
 
 
-def test_no_cuda_in_this_build(hopskip, model):
+def test_devices_that_cannot_do_it(hopskip, model):
     hopskip.fails(1, "no CUDA backend", *RUN, "--device", "cuda:0")
+    hopskip.fails(1, "'avx2' is for the cpu", *RUN, "--device", "reference", "--simd", "avx2")
 
 
 def test_profile_that_is_missing(hopskip, model, tmp_path):
