@@ -1,8 +1,12 @@
 // hopskip: the command line. Exit codes: 0 done, 1 failure, 2 wrong use.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstdio>
 #include <exception>
 #include <iterator>
 #include <map>
@@ -45,11 +49,33 @@ constexpr const char* kFooter = R"(Examples:
   hopskip info smollm2-135m
 'hopskip COMMAND --help' explains a command.)";
 
+// One line, whatever a file put into the message: control characters could rewrite a terminal.
 int report(int code, std::string message) {
-  std::replace(message.begin(), message.end(), '\n', ' ');
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  std::replace_if(message.begin(), message.end(), is_control, ' ');
   message.erase(message.find_last_not_of(' ') + 1);
-  fmt::print(stderr, "hopskip: {}\n", message);
+  std::fputs(fmt::format("hopskip: {}\n", message).c_str(), stderr);
   return code;
+}
+
+// A standard stream that the caller has closed would hand its number to the next file that is
+// opened, and what is printed would end up there. Reading stdin and writing stdout then fail, and
+// what goes to stderr is dropped.
+void open_closed_streams() {
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+      [[maybe_unused]] const int same =
+          open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
+    }
+  }
+}
+
+// The exit code after a command that did not fail: its output may still have gone nowhere.
+int finish() {
+  const bool flushed = std::fflush(stdout) == 0;
+  return flushed && std::ferror(stdout) == 0
+             ? 0
+             : report(kFailure, "stdout cannot be written: the output is incomplete");
 }
 
 // What to say of a command line that cannot be read. CLI11 does not say which word it may have been
@@ -108,10 +134,11 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     actions.at(app.get_subcommands().front())();
-    return 0;
+    return finish();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {
-      return app.exit(error);  // --help, --version
+      app.exit(error);  // --help, --version
+      return finish();
     }
     return report(kUsage, explain(app, error));
   } catch (const Error& error) {
@@ -126,4 +153,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace hopskip::apps
 
-int main(int argc, char** argv) { return hopskip::apps::run(argc, argv); }
+int main(int argc, char** argv) {
+  hopskip::apps::open_closed_streams();
+  return hopskip::apps::run(argc, argv);
+}

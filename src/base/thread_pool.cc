@@ -1,6 +1,9 @@
 #include "base/thread_pool.h"
 
 #include <algorithm>
+#include <system_error>
+
+#include "base/check.h"
 
 namespace hopskip {
 namespace {
@@ -38,12 +41,21 @@ ThreadPool::ThreadPool(int threads) {
     threads = std::max(1u, std::thread::hardware_concurrency());
   }
   workers_.reserve(threads - 1);
-  for (int thread = 1; thread < threads; ++thread) {
-    workers_.emplace_back([this, thread] { work(thread); });
+  try {
+    for (int thread = 1; thread < threads; ++thread) {
+      workers_.emplace_back([this, thread] { work(thread); });
+    }
+  } catch (const std::system_error& error) {
+    const int started = size();
+    stop();
+    fail(ErrorCode::kOutOfMemory, "only {} of {} threads could be started ({}); ask for fewer",
+         started, threads, error.code().message());
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_.store(true, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();

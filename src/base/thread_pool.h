@@ -19,7 +19,8 @@ namespace hopskip {
 // One thread at a time may call parallel_for; loops do not nest.
 class ThreadPool {
  public:
-  // threads ≥ 1; 0 takes the number of hardware threads.
+  // threads ≥ 1; 0 takes the number of hardware threads. Throws OutOfMemory where the system gives
+  // fewer.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -37,6 +38,7 @@ class ThreadPool {
     int64_t tasks;
   };
 
+  void stop();
   void work(int thread);
   void join(int thread);
   void drain(const Loop& loop, int thread);
