@@ -19,7 +19,7 @@ constexpr int64_t kGemmSlice = 256;
 constexpr int64_t kLongRow = 1024;
 // Panels of a task: the first costs a thread about 0.1 µs to fetch, a panel lasts 0.2 µs or more.
 constexpr int64_t kMinTaskPanels = 4;
-constexpr int64_t kTasksPerThread = 16;
+constexpr int64_t kTasksPerThread = 2;
 
 int64_t slice_rows(int64_t inner) { return inner <= kLongRow ? kGemmSlice : kGemmSlice / 2; }
 
