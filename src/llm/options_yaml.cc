@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "attention/profile.h"
 #include "base/check.h"
@@ -134,8 +135,11 @@ constexpr std::array kKeys{
 
 void apply_map(const YAML::Node& map, const std::string& prefix, const std::string& where,
                LLMOptions& options) {
+  std::set<std::string> seen;
   for (const auto& entry : map) {
     const std::string key = prefix + entry.first.as<std::string>();
+    check(seen.insert(key).second, ErrorCode::kInvalidArgument, "{}: the key '{}' stands twice",
+          where, key);
     const auto known = std::find_if(kKeys.begin(), kKeys.end(),
                                     [&](const Key& candidate) { return candidate.name == key; });
     if (known != kKeys.end()) {
@@ -159,10 +163,13 @@ void apply_map(const YAML::Node& map, const std::string& prefix, const std::stri
 
 void apply_yaml(std::string_view yaml, const std::string& where, LLMOptions& options) {
   try {
-    const YAML::Node root = YAML::Load(std::string(yaml));
-    if (root.IsNull()) {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
+    check(documents.size() <= 1, ErrorCode::kInvalidArgument,
+          "{}: {} YAML documents; settings are read from one", where, documents.size());
+    if (documents.empty() || documents[0].IsNull()) {
       return;
     }
+    const YAML::Node& root = documents[0];
     check(root.IsMap(), ErrorCode::kInvalidArgument, "{}: a map of settings is wanted", where);
     LLMOptions changed = options;
     // What a document says of sparse attention replaces the other way of saying it.

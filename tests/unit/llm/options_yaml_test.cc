@@ -83,6 +83,8 @@ TEST(OptionsYaml, NamesWhatIsWrong) {
       {"- a\n- b", "a map of settings is wanted"},
       {"a: b: c", "line 1"},
       {"? [a]\n: 1", "test.yaml"},
+      {"threads: 1\nthreads: 2", "the key 'threads' stands twice"},
+      {"threads: 1\n---\nsimd: avx2", "2 YAML documents"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.yaml);
