@@ -15,7 +15,7 @@ namespace hopskip {
 struct TemplateLimits {
   size_t source_bytes = size_t{1} << 20;
   size_t value_bytes = size_t{64} << 20;  // the output, and any one string made on the way
-  int64_t steps = 20'000'000;             // expressions evaluated, elements copied or compared
+  int64_t steps = 20'000'000;             // expressions evaluated, values compared, 16 bytes made
   int depth = 64;                         // nested expressions and blocks; nested macro calls
 };
 

@@ -202,7 +202,7 @@ std::string_view Value::type_name() const {
 }
 
 Value Machine::list(std::vector<Value> items, bool is_tuple) {
-  charge(1 + items.size());
+  charge(1 + items.size() * sizeof(Value) / kBytesPerStep);
   int depth = 1;
   for (const Value& item : items) {
     depth = std::max(depth, item.depth() + 1);
@@ -214,7 +214,7 @@ Value Machine::list(std::vector<Value> items, bool is_tuple) {
 }
 
 Value Machine::dict(std::vector<std::pair<std::string, Value>> items) {
-  charge(1 + items.size());
+  charge(1 + items.size() * sizeof(items[0]) / kBytesPerStep);
   int depth = 1;
   for (const auto& [key, value] : items) {
     depth = std::max(depth, value.depth() + 1);

@@ -59,6 +59,8 @@ TEST(ChatTemplate, EverythingIsBounded) {
                small),
       HasSubstr("steps"));
   EXPECT_THAT(error_of("{{ 'x' * 5000 }}", small), HasSubstr("elements"));
+  EXPECT_THAT(error_of("{% set l = [1] * 900 %}{% set m = (l + l) + (l + l) %}", small),
+              HasSubstr("steps"));  // a list is charged for its memory
   EXPECT_THAT(error_of("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(20) %}{% set ns.s "
                        "= ns.s ~ ns.s %}{% endfor %}",
                        small),
