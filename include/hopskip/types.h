@@ -62,7 +62,7 @@ struct SamplingParams {
   int top_k = 0;             // ≥ 0; 0: all tokens
   double top_p = 1.0;        // in (0, 1]; of the distribution that top-k leaves
   double min_p = 0.0;        // in [0, 1]; relative to the most likely token
-  // > 0; divides positive and multiplies negative logits of tokens seen in prompt or output.
+  // 0.01 … 100; divides positive and multiplies negative logits of tokens in prompt or output.
   double repetition_penalty = 1.0;
   // −2 … 2; subtracted once from tokens in the output, and once for each occurrence.
   double presence_penalty = 0.0;

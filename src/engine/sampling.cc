@@ -66,8 +66,9 @@ void validate(const SamplingParams& p) {
   check_range(p.top_k >= 0, "top_k", p.top_k, "0 (all tokens) or above");
   check_range(p.top_p > 0.0 && p.top_p <= 1.0, "top_p", p.top_p, "above 0 and at most 1");
   check_range(in(p.min_p, 0.0, 1.0), "min_p", p.min_p, "from 0 to 1");
-  check_range(p.repetition_penalty > 0.0 && std::isfinite(p.repetition_penalty),
-              "repetition_penalty", p.repetition_penalty, "above 0 (1: none)");
+  // Further out a penalised logit could leave the range of float.
+  check_range(in(p.repetition_penalty, 0.01, 100.0), "repetition_penalty", p.repetition_penalty,
+              "from 0.01 to 100 (1: none)");
   check_range(in(p.presence_penalty, -2.0, 2.0), "presence_penalty", p.presence_penalty,
               "from -2 to 2");
   check_range(in(p.frequency_penalty, -2.0, 2.0), "frequency_penalty", p.frequency_penalty,

@@ -146,6 +146,7 @@ TEST(Sampler, RefusesParametersOutOfRange) {
   EXPECT_ERROR(kInvalid, "top_p", validate({.top_p = 0.0}));
   EXPECT_ERROR(kInvalid, "min_p", validate({.min_p = 1.5}));
   EXPECT_ERROR(kInvalid, "repetition_penalty", validate({.repetition_penalty = 0.0}));
+  EXPECT_ERROR(kInvalid, "repetition_penalty", validate({.repetition_penalty = 1e-300}));
   EXPECT_ERROR(kInvalid, "presence_penalty", validate({.presence_penalty = 3.0}));
   EXPECT_ERROR(kInvalid, "frequency_penalty", validate({.frequency_penalty = std::nan("")}));
   EXPECT_ERROR(kInvalid, "logprobs", validate({.logprobs = 65}));
