@@ -25,18 +25,32 @@ bool is_special(const std::string& path) {
   return fs::exists(path, error) && !fs::is_regular_file(path, error);
 }
 
+constexpr size_t kMaxBytes = size_t{1} << 30;
+
+// Devices and pipes may never end.
+std::string read_all(std::istream& in, const std::string& what) {
+  std::string text;
+  std::string part(size_t{1} << 20, '\0');
+  while (in.read(part.data(), std::ssize(part)) || in.gcount() > 0) {
+    text.append(part, 0, in.gcount());
+    check(text.size() <= kMaxBytes, ErrorCode::kInvalidArgument,
+          "{} has more than {} bytes: that is no text to read at once", what, kMaxBytes);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string read_file(const std::string& path) {
   if (path == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), {}};
+    return read_all(std::cin, "stdin");
   }
   std::error_code error;
   check(fs::exists(path, error), ErrorCode::kNotFound, "no such file: {}", path);
   check(!fs::is_directory(path, error), ErrorCode::kInvalidArgument,
         "{} is a folder, a file is wanted", path);
   std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text = read_all(file, path);
   check(file.good() || file.eof(), ErrorCode::kNotFound, "cannot read {}: {}", path,
         std::strerror(errno));
   return text;

@@ -39,3 +39,7 @@ def test_threads_that_cannot_be_started(hopskip, model):
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
     assert done.returncode == 1
     assert "of 1024 threads could be started" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_text_without_an_end(hopskip):
+    hopskip.fails(2, "/dev/zero has more than", "run", "smollm2-135m", "-f", "/dev/zero")
