@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "base/check.h"
 
@@ -82,6 +83,9 @@ void ThreadPool::parallel_for(int64_t tasks, FunctionRef<void(int64_t, int)> bod
   for (uint32_t joined; (joined = state_.load(std::memory_order_acquire)) != 0;) {
     wait_while_equal(state_, joined);
   }
+  if (error_) {
+    std::rethrow_exception(std::exchange(error_, nullptr));
+  }
 }
 
 // Joins the loop that is open, if any: perhaps a later one than the worker was woken for.
@@ -99,8 +103,16 @@ void ThreadPool::join(int thread) {
 }
 
 void ThreadPool::drain(const Loop& loop, int thread) {
-  for (int64_t task; (task = next_task_.fetch_add(1, std::memory_order_relaxed)) < loop.tasks;) {
-    loop.body(task, thread);
+  try {
+    for (int64_t task; (task = next_task_.fetch_add(1, std::memory_order_relaxed)) < loop.tasks;) {
+      loop.body(task, thread);
+    }
+  } catch (...) {
+    next_task_.store(loop.tasks, std::memory_order_relaxed);
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) {
+      error_ = std::current_exception();
+    }
   }
 }
 

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -29,7 +31,8 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls body(task, thread) once for every task in [0, tasks), thread in [0, size()). Tasks are
-  // handed out one by one in rising order. body must not throw.
+  // handed out one by one in rising order. The first exception that leaves body is thrown again
+  // here once all threads are done; tasks that had not begun by then may not run.
   void parallel_for(int64_t tasks, FunctionRef<void(int64_t task, int thread)> body);
 
  private:
@@ -50,6 +53,8 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> state_{0};
   alignas(64) std::atomic<int64_t> next_task_{0};
   std::atomic<bool> stop_{false};
+  std::mutex error_mutex_;
+  std::exception_ptr error_;  // the first of the loop at hand
 };
 
 }  // namespace hopskip

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -43,6 +44,22 @@ TEST(ThreadPool, WorkersShareTheTasks) {
     met = arrived == 2;
   });
   EXPECT_TRUE(met);
+}
+
+TEST(ThreadPool, ThrowsWhatATaskThrewAndGoesOn) {
+  ThreadPool pool(2);
+  for (int loop = 0; loop < 200; ++loop) {
+    EXPECT_THROW(pool.parallel_for(64,
+                                   [&](int64_t task, int) {
+                                     if (task % 2 == 1) {
+                                       throw std::runtime_error("odd");
+                                     }
+                                   }),
+                 std::runtime_error);
+    std::atomic<int> runs{0};
+    pool.parallel_for(64, [&](int64_t, int) { ++runs; });
+    EXPECT_EQ(runs, 64);
+  }
 }
 
 TEST(ThreadPool, WakesWorkersThatHaveGoneToSleep) {
