@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run.py [OPTION...]: measures build/hopskip on prompts of three lengths, densely and skipping; prints and records it.
+"""run.py [OPTION...]: measures build/hopskip on prompts of four lengths, densely and skipping; prints and records it.
 
 The OPTIONs are those of `hopskip run` for the skipping runs. The two kinds take turns, so that what disturbs the
 machine disturbs both. Rows go to bench/results/hopskip_cpu.csv; the cases are those of bench/peers/llama_cpp.py.
@@ -18,7 +18,7 @@ import tree  # noqa: E402
 
 MODEL = "smollm2-135m"
 GENERATED = 33  # the first token belongs to the prefill: 32 are timed
-LENGTHS = [(512, 5), (2048, 3), (8064, 2)]  # prompt tokens, runs of each kind
+LENGTHS = [(32, 5), (512, 5), (2048, 3), (8064, 2)]  # prompt tokens, runs of each kind
 CHARACTERS_PER_TOKEN = 3.89  # of this book in this model's vocabulary, at these lengths
 SKIP = ["--profile", str(record.ROOT / "profiles/smollm2-135m.json"), "--target-sparsity", "prefill=0.5"]
 RESULTS = record.ROOT / "bench/results/hopskip_cpu.csv"
