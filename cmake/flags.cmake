@@ -25,7 +25,7 @@ endfunction()
 function(hopskip_simd_flags)
   set(avx2 -mavx2 -mfma -mf16c)
   set(avx512 ${avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mprefer-vector-width=512
-      -Wno-maybe-uninitialized)  # g++ 12's own AVX-512 header sets it off
+      -Wno-maybe-uninitialized -Wno-uninitialized)  # g++ 12's own AVX-512 header sets it off
   foreach(level avx2 avx512)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_${level}.cc)
     set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${${level}}")

@@ -214,10 +214,11 @@ void CpuAttention::attention(const AttentionShape& shape, const KvStorage& kv, i
       const AttentionSequence& s = sequences[task.sequence];
       const int64_t rows = s.q_len * shape.group();
       DecodeState state;
-      state.slices = (s.kv_len + kSliceKeys - 1) / kSliceKeys;
       state.splits = (s.kv_len + kSplitKeys - 1) / kSplitKeys;
+      state.slices = state.splits * kSplitSlices;
       state.scores = take(rows * state.slices * kSliceKeys);
       state.slice_max = take(rows * state.slices);
+      state.split_max = take(rows * state.splits);
       state.partial = take(state.splits * rows * shape.head_dim);
       state.sums = take(state.splits * rows);
       states.push_back(state);

@@ -129,7 +129,12 @@ struct Bf16Dot {
   }
 
   using Pair = uint32_t;
-  static __m512i load_pairs(const uint32_t* units) { return _mm512_loadu_si512(units); }
+  // Opaque, or g++ 12 loads the same vector again for every row.
+  static __m512i load_pairs(const uint32_t* units) {
+    __m512i wide = _mm512_loadu_si512(units);
+    asm("" : "+v"(wide));
+    return wide;
+  }
   static F dot_pair(F acc, const Pair& pair, __m512i wide) { return dot(acc, pair, wide); }
   static void pack_pairs(const float* q, Pair* pair) { pack_query(q, pair); }
   static F store_pairs(F values, Pair* pairs) {

@@ -15,18 +15,21 @@
 
 namespace hopskip {
 
-template <typename Dot>
+// kHeadDim: the head_dim at compile time, or 0.
+template <typename Dot, int kHeadDim>
 class Decode {
   using L = typename Dot::Lanes;
   using F = typename L::F;
   using Pair = typename Dot::Pair;
   static constexpr int kPairs = kSliceKeys / 2;
+  static constexpr int kLineBytes = 64;   // 16 units of two elements
   static constexpr int kRowBlock = 4;     // rows that share one load of K or V
   static constexpr int kVectorBlock = 4;  // vectors of 16 value dimensions summed at once
-  // Slices ahead of the one at work whose cache lines are asked for, into L2: the L1 has too few
-  // outstanding misses to cover memory's latency.
-  static constexpr int kPrefetchSlices = 8;
-  static constexpr int kPrefetchToL2 = 2;
+  // Chains of products a score: enough to hide the product's latency, as registers allow.
+  static constexpr int kChains = Dot::kReadsCache ? 4 : 2;
+  // Slices ahead of the one at work whose cache lines are asked for, one with each line that is
+  // read: in bursts they would wait for each other.
+  static constexpr int kPrefetchSlices = 4;
 
  public:
   Decode(const AttentionTask& task, const DecodeState& state, int64_t split)
@@ -45,41 +48,53 @@ class Decode {
   }
 
   void scores(std::byte* scratch) {
-    const int pairs = shape_.head_dim / 2;
+    const int pairs = head_dim() / 2;
     Pair* q = take<Pair>(scratch, int64_t{rows_} * pairs);
     for (int row = 0; row < rows_; ++row) {
       const float* source = query(row);
       for (int i = 0; i < pairs; ++i) {
         Dot::pack_pairs(source + 2 * i, &q[row * pairs + i]);
       }
+      float* maxima = slice_max(row) + split_ * kSplitSlices;
+      for (int i = 0; i < kSplitSlices; i += kLanes) {
+        L::store_any(maxima + i, L::set1(kMinusInfinity));
+      }
     }
+    const int64_t last = (visible_.end - 1) / kSliceKeys;
     for (int64_t slice = begin_; slice < end_; ++slice) {
       const auto* k = reinterpret_cast<const uint32_t*>(task_.kv.k_slice(slice));
-      if (slice + kPrefetchSlices < end_) {
-        prefetch(task_.kv.k_slice(slice + kPrefetchSlices));
-      }
+      const std::byte* ahead = task_.kv.k_slice(min(slice + kPrefetchSlices, last));
       int row = 0;
       for (; row + kRowBlock <= rows_; row += kRowBlock) {
-        score_rows<kRowBlock>(slice, k, q + row * pairs, row);
+        score_rows<kRowBlock>(slice, k, ahead, q + row * pairs, row);
       }
       switch (rows_ - row) {
         case 3:
-          score_rows<3>(slice, k, q + row * pairs, row);
+          score_rows<3>(slice, k, ahead, q + row * pairs, row);
           break;
         case 2:
-          score_rows<2>(slice, k, q + row * pairs, row);
+          score_rows<2>(slice, k, ahead, q + row * pairs, row);
           break;
         case 1:
-          score_rows<1>(slice, k, q + row * pairs, row);
+          score_rows<1>(slice, k, ahead, q + row * pairs, row);
           break;
         default:
           break;
       }
     }
+    for (int row = 0; row < rows_; ++row) {
+      const float* maxima = slice_max(row) + split_ * kSplitSlices;
+      F maximum = L::load(maxima);
+      for (int i = kLanes; i < kSplitSlices; i += kLanes) {
+        maximum = L::max(maximum, L::load(maxima + i));
+      }
+      split_max(row)[split_] = L::reduce_max(maximum);
+    }
   }
 
   void values(std::byte* scratch) {
-    keep_ = take<uint8_t>(scratch, int64_t{kSplitSlices} * rows_);
+    agree_ = take<uint32_t>(scratch, rows_);
+    seen_ = take<uint32_t>(scratch, rows_);
     weights_ = take<Pair>(scratch, int64_t{kSplitSlices} * rows_ * kPairs);
     maxima_ = take<float>(scratch, rows_);
     for (int row = 0; row < rows_; ++row) {
@@ -111,14 +126,14 @@ class Decode {
     for (int row = 0; row < rows_; ++row) {
       const int64_t token = row / shape_.group();
       const int head = row % shape_.group();
-      float* out = task_.out + token * task_.out_stride + int64_t{head} * shape_.head_dim;
+      float* out = task_.out + token * task_.out_stride + int64_t{head} * head_dim();
       float l = 0.0f;
       for (int64_t split = first; split < state_.splits; ++split) {
         l += state_.sums[split * rows_ + row];
       }
       const float m_log2 = row_max(row) * scale_.to_log2;
       const RowResult result = finish_row(shape_, task_.first_head + head, m_log2, l);
-      for (int d = 0; d < shape_.head_dim; d += kLanes) {
+      for (int d = 0; d < head_dim(); d += kLanes) {
         F sum = L::set1(0.0f);
         for (int64_t split = first; split < state_.splits; ++split) {
           sum = L::add(sum, L::load(partial(split, row) + d));
@@ -132,46 +147,50 @@ class Decode {
   }
 
  private:
+  int head_dim() const { return kHeadDim > 0 ? kHeadDim : shape_.head_dim; }
   const float* query(int row) const {
     return task_.q + row / shape_.group() * task_.q_stride +
-           int64_t{row % shape_.group()} * shape_.head_dim;
+           int64_t{row % shape_.group()} * head_dim();
   }
   float* slice_max(int row) const { return state_.slice_max + row * state_.slices; }
+  float* split_max(int row) const { return state_.split_max + row * state_.splits; }
   float* row_scores(int row, int64_t slice) const {
     return state_.scores + (row * state_.slices + slice) * kSliceKeys;
   }
   float* partial(int64_t split, int row) const {
-    return state_.partial + (split * rows_ + row) * shape_.head_dim;
-  }
-
-  void prefetch(const std::byte* slice) const {
-    for (int64_t offset = 0; offset < task_.kv.slice_bytes; offset += 64) {
-      __builtin_prefetch(slice + offset, 0, kPrefetchToL2);
-    }
+    return state_.partial + (split * rows_ + row) * head_dim();
   }
 
   template <int kRows>
-  void score_rows(int64_t slice, const uint32_t* k, const Pair* q, int row) const {
-    // Two chains a row hide the latency of the dot product.
-    const int pairs = shape_.head_dim / 2;
-    F even[kRows];
-    F odd[kRows];
+  void score_rows(int64_t slice, const uint32_t* k, const std::byte* ahead, const Pair* q,
+                  int row) const {
+    const int pairs = head_dim() / 2;
+    F acc[kChains][kRows];
     HOPSKIP_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      even[r] = odd[r] = L::set1(0.0f);
-    }
-    for (int i = 0; i < pairs; i += 2) {
-      const auto k0 = Dot::load_pairs(k + i * kSliceKeys);
-      const auto k1 = Dot::load_pairs(k + (i + 1) * kSliceKeys);
+    for (int c = 0; c < kChains; ++c) {
       HOPSKIP_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        even[r] = Dot::dot_pair(even[r], q[r * pairs + i], k0);
-        odd[r] = Dot::dot_pair(odd[r], q[r * pairs + i + 1], k1);
+        acc[c][r] = L::set1(0.0f);
+      }
+    }
+    for (int i = 0; i < pairs; i += kChains) {
+      HOPSKIP_UNROLL
+      for (int c = 0; c < kChains; ++c) {
+        const auto wide = Dot::load_pairs(k + (i + c) * kSliceKeys);
+        __builtin_prefetch(ahead + (i + c) * kLineBytes);
+        HOPSKIP_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          acc[c][r] = Dot::dot_pair(acc[c][r], q[r * pairs + i + c], wide);
+        }
       }
     }
     HOPSKIP_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      F score = L::add(even[r], odd[r]);
+      F score = L::add(acc[0][r], acc[1][r]);
+      HOPSKIP_UNROLL
+      for (int c = 2; c < kChains; c += 2) {
+        score = L::add(score, L::add(acc[c][r], acc[c + 1][r]));
+      }
       if (shape_.softcap > 0.0f) {
         score = soft_cap<L>(score, shape_.scale, shape_.softcap);
       }
@@ -200,73 +219,105 @@ class Decode {
 
   // The row's largest score over all splits.
   float row_max(int row) const {
+    const float* maxima = split_max(row);
     float maximum = kMinusInfinity;
-    const float* maxima = slice_max(row);
-    for (int64_t i = visible_.begin / kSliceKeys; i <= (visible_.end - 1) / kSliceKeys; ++i) {
+    int64_t i = 0;
+    if (state_.splits >= kLanes) {
+      F lanes = L::load(maxima);
+      for (i = kLanes; i + kLanes <= state_.splits; i += kLanes) {
+        lanes = L::max(lanes, L::load(maxima + i));
+      }
+      maximum = L::reduce_max(lanes);
+    }
+    for (; i < state_.splits; ++i) {
       maximum = maxima[i] > maximum ? maxima[i] : maximum;
     }
     return maximum;
   }
 
-  // Fills keep_ [slices of the split][rows] and kept_, the slices that some row keeps.
+  // Leaves in agree_ the slices that a row skips and in kept_, the slices that some row keeps. Bit
+  // i of a mask is the split's slice i; the maximum of a slice that the split does not have, or no
+  // row sees, is −inf.
   void vote() {
-    const int tile_slices = task_.plan.keys / kSliceKeys;
+    const F threshold = L::set1(scale_.raw_threshold(task_.threshold_log2));
+    for (int row = 0; row < rows_; ++row) {
+      const float* maxima = slice_max(row) + split_ * kSplitSlices;
+      agree_[row] = 0;
+      seen_[row] = 0;
+      for (int i = 0; i < kSplitSlices; i += kLanes) {
+        const F maximum = L::load(maxima + i);
+        agree_[row] |= L::rows_agree(maximum, L::set1(maxima_[row]), threshold) << i;
+        seen_[row] |= (L::rows_agree(maximum, L::set1(kMinusInfinity), L::set1(0.0f)) ^ 0xffff)
+                      << i;
+      }
+    }
     const int64_t tokens = min(task_.plan.rows, task_.q_len);
-    for (int64_t i = begin_; i < end_; i = (i / tile_slices + 1) * tile_slices) {
-      const int64_t tile_end = min(end_, (i / tile_slices + 1) * tile_slices);
-      for (int64_t token = 0; token < task_.q_len; token += tokens) {
-        for (int head = 0; head < shape_.group(); head += task_.plan.heads) {
-          vote_tile(i, tile_end, token, min(token + tokens, task_.q_len), head);
-        }
+    const int group = shape_.group();
+    uint32_t any = 0;
+    for (int64_t token = 0; token < task_.q_len; token += tokens) {
+      for (int head = 0; head < group; head += task_.plan.heads) {
+        any |= vote_tiles(token, min(token + tokens, task_.q_len), head, group);
       }
     }
     kept_count_ = 0;
-    for (int64_t i = begin_; i < end_; ++i) {
-      const uint8_t* keep = keep_ + (i - begin_) * rows_;
-      uint8_t any = 0;
-      for (int row = 0; row < rows_; ++row) {
-        any |= keep[row];
-      }
-      kept_[kept_count_] = i;
-      kept_count_ += any;
+    for (; any != 0; any &= any - 1) {
+      kept_[kept_count_++] = split_ * kSplitSlices + __builtin_ctz(any);
     }
   }
 
-  // One vote: slices [begin, end), tokens [token, token_end), heads [head, head + plan.heads).
-  void vote_tile(int64_t begin, int64_t end, int64_t token, int64_t token_end, int head) {
-    const float threshold = scale_.raw_threshold(task_.threshold_log2);
-    bool skip = true;
-    bool visible = false;
+  // The mask of slices [begin_, end_).
+  uint32_t slices() const {
+    const int64_t first = begin_ - split_ * kSplitSlices;
+    const int64_t end = end_ - split_ * kSplitSlices;
+    return end <= first ? 0 : static_cast<uint32_t>((uint64_t{1} << end) - (uint64_t{1} << first));
+  }
+
+  // The votes of tokens [token, token_end), heads [head, head + plan.heads) on the tiles of the
+  // split: agree_ becomes the slices that are skipped. Returns those that are kept.
+  uint32_t vote_tiles(int64_t token, int64_t token_end, int head, int group) {
+    const int tile_slices = task_.plan.keys / kSliceKeys;
+    uint32_t agree = ~uint32_t{0};
+    uint32_t seen = 0;
     for (int64_t t = token; t < token_end; ++t) {
-      for (int h = head; h < head + task_.plan.heads; ++h) {
-        const int row = static_cast<int>(t) * shape_.group() + h;
-        float tile_max = kMinusInfinity;
-        for (int64_t i = begin; i < end; ++i) {
-          tile_max = slice_max(row)[i] > tile_max ? slice_max(row)[i] : tile_max;
-        }
-        visible |= tile_max > kMinusInfinity;
-        skip &= row_agrees_to_skip(tile_max, maxima_[row], threshold);
+      for (int64_t row = t * group + head; row < t * group + head + task_.plan.heads; ++row) {
+        agree &= agree_[row];
+        seen |= seen_[row];
       }
     }
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t t = token; t < token_end; ++t) {
-        for (int h = head; h < head + task_.plan.heads; ++h) {
-          keep_[(i - begin_) * rows_ + t * shape_.group() + h] = !skip;
-        }
+    // Bits of tiles: that of a tile's first slice.
+    for (int shift = 1; shift < tile_slices; shift *= 2) {
+      agree &= agree >> shift;
+      seen |= seen >> shift;
+    }
+    const uint32_t ones = (uint32_t{1} << tile_slices) - 1;
+    const uint32_t tiles = ~uint32_t{0} / ones;
+    agree &= tiles;
+    seen &= tiles;
+    const uint32_t skipped = agree * ones | ~slices();
+    for (int64_t t = token; t < token_end; ++t) {
+      for (int64_t row = t * group + head; row < t * group + head + task_.plan.heads; ++row) {
+        agree_[row] = skipped;
       }
     }
-    if (!visible) {
-      return;
-    }
+    const auto count = [](uint32_t mask) {
+      return static_cast<uint64_t>(__builtin_popcount(mask));
+    };
+    const SkipCounts counts{count(seen), count(seen & agree)};
     for (int h = head; h < head + task_.plan.heads; ++h) {
-      add_counts(task_.counts[h], {1, skip});
+      add_counts(task_.counts[h], counts);
     }
     if (task_.states != nullptr) {
       const int64_t head_tile = (task_.first_head + head) / task_.plan.heads;
       const int64_t row_tile = head_tile * task_.row_tiles + token / task_.plan.rows;
-      task_.states[row_tile * task_.key_tiles + begin * kSliceKeys / task_.plan.keys] =
-          skip ? TileState::kSkipped : TileState::kKept;
+      TileState* states =
+          task_.states + row_tile * task_.key_tiles + split_ * kSplitSlices / tile_slices;
+      for (; seen != 0; seen &= seen - 1) {
+        const int first = __builtin_ctz(seen);
+        states[first / tile_slices] =
+            (agree >> first & 1) != 0 ? TileState::kSkipped : TileState::kKept;
+      }
     }
+    return ~skipped;
   }
 
   // Fills weights_ [kept slices][rows][8 pairs], zero where the row skips, and the split's sums.
@@ -279,7 +330,7 @@ class Decode {
       for (int i = 0; i < kept_count_; ++i) {
         Pair* weights = weights_ + (int64_t{i} * rows_ + row) * kPairs;
         F p = L::set1(0.0f);
-        if (keep_[(kept_[i] - begin_) * rows_ + row]) {
+        if ((agree_[row] >> (kept_[i] % kSplitSlices) & 1) == 0) {
           p = L::exp2(L::fma(L::load(row_scores(row, kept_[i])), scale, minus_base));
         }
         sum = L::add(sum, Dot::store_pairs(p, weights));
@@ -291,10 +342,10 @@ class Decode {
   template <int kRows>
   void sum_rows(int row) const {
     int d = 0;
-    for (; d + kVectorBlock * kLanes <= shape_.head_dim; d += kVectorBlock * kLanes) {
+    for (; d + kVectorBlock * kLanes <= head_dim(); d += kVectorBlock * kLanes) {
       sum_values<kRows, kVectorBlock>(row, d);
     }
-    for (; d < shape_.head_dim; d += kLanes) {
+    for (; d < head_dim(); d += kLanes) {
       sum_values<kRows, 1>(row, d);
     }
   }
@@ -311,20 +362,21 @@ class Decode {
     }
     for (int i = 0; i < kept_count_; ++i) {
       const auto* v = reinterpret_cast<const uint32_t*>(task_.kv.v_slice(kept_[i])) + d;
-      if (row == 0 && d == 0 && i + kPrefetchSlices < kept_count_) {
-        prefetch(task_.kv.v_slice(kept_[i + kPrefetchSlices]));
-      }
+      const int64_t next = kept_[min(i + kPrefetchSlices, kept_count_ - 1)];
+      const auto* ahead = reinterpret_cast<const uint32_t*>(task_.kv.v_slice(next)) + d;
       const Pair* weights = weights_ + (int64_t{i} * rows_ + row) * kPairs;
       for (int pair = 0; pair < kPairs; ++pair) {
         HOPSKIP_UNROLL
         for (int j = 0; j < kVectors; ++j) {
           const auto wide = Dot::load_pairs(v + j * kLanes);
+          __builtin_prefetch(ahead + j * kLanes);
           HOPSKIP_UNROLL
           for (int r = 0; r < kRows; ++r) {
             acc[r][j] = Dot::dot_pair(acc[r][j], weights[r * kPairs + pair], wide);
           }
         }
-        v += shape_.head_dim;
+        v += head_dim();
+        ahead += head_dim();
       }
     }
     HOPSKIP_UNROLL
@@ -346,7 +398,8 @@ class Decode {
   KeyRange all_see_;  // keys that every row sees
   int64_t begin_;     // slices of the split that some row sees
   int64_t end_;
-  uint8_t* keep_ = nullptr;
+  uint32_t* agree_ = nullptr;  // [rows] masks: slices to skip, slices of which the row sees a key
+  uint32_t* seen_ = nullptr;
   Pair* weights_ = nullptr;
   float* maxima_ = nullptr;  // [rows]
   int kept_count_ = 0;

@@ -52,14 +52,28 @@ struct AttentionInstance {
   }
   static void decode_scores(const AttentionTask& task, const DecodeState& state, int64_t split,
                             std::byte* scratch) {
-    Decode<Dot>(task, state, split).scores(scratch);
+    switch (task.shape->head_dim) {
+      case 64:
+        return Decode<Dot, 64>(task, state, split).scores(scratch);
+      case 128:
+        return Decode<Dot, 128>(task, state, split).scores(scratch);
+      default:
+        return Decode<Dot, 0>(task, state, split).scores(scratch);
+    }
   }
   static void decode_values(const AttentionTask& task, const DecodeState& state, int64_t split,
                             std::byte* scratch) {
-    Decode<Dot>(task, state, split).values(scratch);
+    switch (task.shape->head_dim) {
+      case 64:
+        return Decode<Dot, 64>(task, state, split).values(scratch);
+      case 128:
+        return Decode<Dot, 128>(task, state, split).values(scratch);
+      default:
+        return Decode<Dot, 0>(task, state, split).values(scratch);
+    }
   }
   static void decode_combine(const AttentionTask& task, const DecodeState& state) {
-    Decode<Dot>(task, state, 0).combine();
+    Decode<Dot, 0>(task, state, 0).combine();
   }
   static uint32_t rows_agree(const float* tile_max, const float* running_max, float threshold) {
     return L::rows_agree(L::load(tile_max), L::load(running_max), L::set1(threshold));

@@ -75,9 +75,10 @@ struct AttentionTask {
 struct DecodeState {
   float* scores = nullptr;     // [rows][slices · 16], raw; −inf where masked
   float* slice_max = nullptr;  // [rows][slices]
+  float* split_max = nullptr;  // [rows][splits]
   float* partial = nullptr;    // [splits][rows][head_dim]: Σ p · v of a split
   float* sums = nullptr;       // [splits][rows]: Σ p of a split
-  int64_t slices = 0;
+  int64_t slices = 0;          // splits · kSplitSlices
   int64_t splits = 0;
 };
 
