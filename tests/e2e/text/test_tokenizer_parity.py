@@ -143,11 +143,15 @@ def test_invalid_utf8_round_trips(probe, tmp_path):
     assert stats["round_trip"]
 
 
+# Takes 0.1 to 0.5 s; a quadratic merge would take hours, so a busy machine does not matter.
+SECONDS = 60
+
+
 @pytest.mark.parametrize("run", [" ", "a", "\n", "ab", "1", "🙂", "!", "é"])
-def test_a_megabyte_without_a_break_takes_less_than_two_seconds(probe, tmp_path, smollm2, run):
+def test_a_megabyte_without_a_break_is_not_quadratic(probe, tmp_path, smollm2, run):
     text = run * (SIZE // len(run.encode()))
     _, stats = hopskip_ids(probe, tmp_path, "gguf", smollm2[0], text)
-    assert stats["seconds"] < 2
+    assert stats["seconds"] < SECONDS
     train_free = tmp_path / "tokenizer.json"
     saved = json.loads(smollm2[1].to_str())
     saved["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
@@ -155,4 +159,4 @@ def test_a_megabyte_without_a_break_takes_less_than_two_seconds(probe, tmp_path,
         {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]}
     train_free.write_text(json.dumps(saved))
     _, stats = hopskip_ids(probe, tmp_path, "json", train_free, text)
-    assert stats["seconds"] < 2
+    assert stats["seconds"] < SECONDS
