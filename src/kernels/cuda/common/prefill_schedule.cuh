@@ -37,11 +37,11 @@ __device__ inline PrefillItem prefill_item(const AttentionArgs& args, int item) 
   return {low, kv_head * args.group + in_group, kv_head, row_tile * kRows};
 }
 
-// λ of a sequence in log2 units, clamped to at most 1.
+// λ of a sequence in log2 units, clamped to at most 1. NaN stays, and never agrees to skip.
 __device__ inline float sequence_threshold(const AttentionArgs& args, const Sequence& sequence) {
   const float t = args.threshold_log2 != nullptr ? args.threshold_log2[sequence.index]
                                                  : sequence.threshold_log2;
-  return fminf(t, 0.0f);
+  return t > 0.0f ? 0.0f : t;
 }
 
 }  // namespace hopskip::cuda
