@@ -23,9 +23,15 @@ hopskip_dependency(cpu_gemm DNNL::dnnl ${OpenMP_CXX_LIBRARIES})
 hopskip_dependency(json nlohmann_json::nlohmann_json)
 hopskip_dependency(yaml yaml-cpp)
 hopskip_dependency(cli CLI11::CLI11)
-hopskip_dependency(format fmt::fmt)
+# src/base/format_library.cc compiles what is not in the headers: libraries of ours need no libfmt.so.
+hopskip_dependency(format)
+get_target_property(fmt_headers fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+target_include_directories(hopskip_dep_format SYSTEM INTERFACE ${fmt_headers})
 hopskip_dependency(regex PkgConfig::PCRE2)
 hopskip_dependency(unicode ICU::uc)
+if(HOPSKIP_CUDA_ENABLED)
+  hopskip_dependency(cuda_runtime CUDA::cudart_static)  # finds the driver when it is first called; libcuda is not linked
+endif()
 
 if(HOPSKIP_TESTS)
   find_package(GTest REQUIRED)

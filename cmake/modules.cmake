@@ -1,12 +1,15 @@
-# hopskip_module(<name> [EXTERNAL target...]): the static library of src/<name>, linked to the modules
-# that layers.txt grants it. hopskip_test(<kind>): one test binary per folder of tests/<kind>.
+# hopskip_module(<name> [EXTERNAL target...] [EXCLUDE regex]): the static library of src/<name>, linked to the modules
+# that layers.txt grants it. hopskip_test(<kind> <module> [BARE]): one test binary per folder of tests/<kind>.
 
 file(STRINGS ${PROJECT_SOURCE_DIR}/cmake/layers.txt HOPSKIP_LAYERS REGEX "^[a-z]+:")
 set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS cmake/layers.txt)
 
 function(hopskip_module name)
-  cmake_parse_arguments(ARG "" "" "EXTERNAL" ${ARGN})
+  cmake_parse_arguments(ARG "" "EXCLUDE" "EXTERNAL" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  if(ARG_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX ${ARG_EXCLUDE})
+  endif()
   set(target hopskip_${name})
   if(NOT sources)
     add_library(${target} INTERFACE)
@@ -25,9 +28,10 @@ function(hopskip_module name)
   target_link_libraries(${target} PUBLIC ${ARG_EXTERNAL})
 endfunction()
 
-# Each folder tests/<kind>/<module>/ becomes the binary <kind>_<module>; its tests carry the label <kind>.
+# Each folder tests/<kind>/<module>/ becomes the binary <kind>_<module>; its tests carry the label <kind>. BARE: without
+# the compiled test support, hence without what that links; the binary runs on machines that have only the system's libraries.
 function(hopskip_test kind module)
-  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "BARE" "" "LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${kind}/${module}/*.cc)
   if(NOT sources)
     return()
@@ -37,7 +41,10 @@ function(hopskip_test kind module)
   hopskip_flags(${target})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${target} PRIVATE HOPSKIP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  target_link_libraries(${target} PRIVATE hopskip_test_support ${ARG_LIBS} hopskip::gtest)
+  if(NOT ARG_BARE)
+    target_link_libraries(${target} PRIVATE hopskip_test_support)
+  endif()
+  target_link_libraries(${target} PRIVATE ${ARG_LIBS} hopskip::gtest)
   gtest_discover_tests(${target} TEST_PREFIX ${kind}/${module}/ DISCOVERY_MODE PRE_TEST
                        PROPERTIES LABELS ${kind} TIMEOUT 300)
 endfunction()

@@ -1,0 +1,28 @@
+# Whether the GPU kernels are built: HOPSKIP_CUDA_ENABLED. Without them the library says so when it is asked.
+
+set(HOPSKIP_CUDA AUTO CACHE STRING "Build the GPU kernels: AUTO (where nvcc is found), ON or OFF")
+set_property(CACHE HOPSKIP_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+# Each kernel names its own architectures (hopskip_cuda_sources), so CMake sets none.
+set(CMAKE_CUDA_ARCHITECTURES OFF)
+set(HOPSKIP_CUDA_ENABLED ${HOPSKIP_CUDA})
+set(reason "HOPSKIP_CUDA=${HOPSKIP_CUDA}")
+if(HOPSKIP_CUDA STREQUAL "AUTO")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(HOPSKIP_SANITIZE)
+    set(HOPSKIP_CUDA_ENABLED OFF)
+    set(reason "sanitizers watch the CPU only")
+  elseif(CMAKE_CUDA_COMPILER)
+    set(HOPSKIP_CUDA_ENABLED ON)
+    set(reason "found ${CMAKE_CUDA_COMPILER}")
+  else()
+    set(HOPSKIP_CUDA_ENABLED OFF)
+    set(reason "no nvcc; put it on PATH or set CMAKE_CUDA_COMPILER")
+  endif()
+endif()
+if(HOPSKIP_CUDA_ENABLED)
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+endif()
+message(STATUS "GPU kernels: ${HOPSKIP_CUDA_ENABLED} (${reason})")
