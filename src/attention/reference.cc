@@ -98,9 +98,12 @@ class TileReplay {
         row.total.acc.assign(shape_.head_dim, 0.0);
         row.scores.resize(plan_.span);
         row.tile_max.resize(plan_.span / plan_.keys);
-        if (plan_.seed == MaxSeed::kExact) {
+        if (plan_.seed != MaxSeed::kNone) {
           for (int64_t key = row.keys.begin; key < row.keys.end; ++key) {
-            row.seed = std::max(row.seed, score(row, key));
+            if (plan_.seed == MaxSeed::kExact ||
+                is_seed_key(key, row.keys.begin, row.keys.end, plan_.keys)) {
+              row.seed = std::max(row.seed, score(row, key));
+            }
           }
         }
         rows_.push_back(std::move(row));

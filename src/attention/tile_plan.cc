@@ -1,5 +1,6 @@
 #include "attention/tile_plan.h"
 
+#include <algorithm>
 #include <array>
 #include <regex>
 #include <string_view>
@@ -20,6 +21,8 @@ constexpr std::array<OrderName, 3> kOrders{{
     {VisitOrder::kLastToFirst, "last-to-first"},
     {VisitOrder::kSinkDiagonalInward, "sink-diagonal-inward"},
 }};
+// By MaxSeed, as they follow the order.
+constexpr std::array<std::string_view, 3> kSeeds{"", " exact", " ends"};
 
 }  // namespace
 
@@ -30,9 +33,7 @@ std::string to_string(const TilePlan& plan) {
   }
   text +=
       fmt::format("x{}/{} {}", plan.keys, plan.span, kOrders[static_cast<size_t>(plan.order)].name);
-  if (plan.seed == MaxSeed::kExact) {
-    text += " exact";
-  }
+  text += kSeeds[static_cast<size_t>(plan.seed)];
   if (plan.split > 0) {
     text += fmt::format(" split {}", plan.split);
   }
@@ -41,12 +42,12 @@ std::string to_string(const TilePlan& plan) {
 
 TilePlan parse_tile_plan(const std::string& text) {
   static const std::regex pattern(
-      R"((\d{1,6})(\*(\d{1,4}))?x(\d{1,6})/(\d{1,6}) ([a-z-]+)( exact)?( split (\d{1,8}))?)");
+      R"((\d{1,6})(\*(\d{1,4}))?x(\d{1,6})/(\d{1,6}) ([a-z-]+)( exact| ends)?( split (\d{1,8}))?)");
   std::smatch match;
   const auto malformed = [&]() {
     fail(ErrorCode::kInvalidArgument,
-         "'{}' is not a tile plan; expected rows[*heads]xkeys/span order [exact] [split N], e.g. "
-         "'16x16/256 sink-diagonal-inward', with an order of first-to-last, last-to-first, "
+         "'{}' is not a tile plan; expected rows[*heads]xkeys/span order [exact|ends] [split N], "
+         "e.g. '16x16/256 sink-diagonal-inward', with an order of first-to-last, last-to-first, "
          "sink-diagonal-inward",
          std::string_view(text).substr(0, kMaxText));
   };
@@ -58,7 +59,8 @@ TilePlan parse_tile_plan(const std::string& text) {
   plan.heads = match[3].matched ? std::stoi(match[3]) : 1;
   plan.keys = std::stoi(match[4]);
   plan.span = std::stoi(match[5]);
-  plan.seed = match[7].matched ? MaxSeed::kExact : MaxSeed::kNone;
+  plan.seed = static_cast<MaxSeed>(std::find(kSeeds.begin(), kSeeds.end(), match[7].str()) -
+                                   kSeeds.begin());
   plan.split = match[9].matched ? std::stoi(match[9]) : 0;
   for (const OrderName& row : kOrders) {
     if (match[6].str() == row.name) {

@@ -23,7 +23,12 @@ enum class MaxSeed : uint8_t {
   kNone,
   // The row's maximum over all its keys: scores are computed in a first pass, votes in a second.
   kExact,
+  // The row's maximum over the keys at both ends of the range that it sees, where the largest
+  // scores mostly are: the first kSeedKeys and the last, see is_seed_key. Splits that know nothing
+  // of each other all start from it.
+  kEnds,
 };
+inline constexpr int kSeedKeys = 64;
 
 struct TilePlan {
   // Query tokens of one tile, counted from the first query token of the sequence in this step.
@@ -44,8 +49,14 @@ struct TilePlan {
   bool operator==(const TilePlan&) const = default;
 };
 
+// Whether a row that sees the keys [begin, end) has `key`, one of them, among its kEnds seeds. Both
+// ends are counted from the edge of a tile of `keys` keys.
+inline bool is_seed_key(int64_t key, int64_t begin, int64_t end, int keys) {
+  return key < begin / keys * keys + kSeedKeys || key >= (end + keys - 1) / keys * keys - kSeedKeys;
+}
+
 // The span visited as number `visit` of spans [first, last].
-inline int64_t visited_span(VisitOrder order, int64_t visit, int64_t first, int64_t last) {
+constexpr int64_t visited_span(VisitOrder order, int64_t visit, int64_t first, int64_t last) {
   switch (order) {
     case VisitOrder::kFirstToLast:
       return first + visit;

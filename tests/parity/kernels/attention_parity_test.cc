@@ -384,16 +384,19 @@ TEST(Attention, FollowsTilePlans) {
 
 TEST(Attention, RefusesPlansThatItCannotFollow) {
   ThreadPool pool(1);
-  for (const char* text : {"64x16/256 first-to-last", "16x24/240 first-to-last",
-                           "16x16/2048 first-to-last", "16x16/256 first-to-last exact",
-                           "16x16/256 first-to-last split 512", "16x256/256 first-to-last"}) {
+  for (const char* text :
+       {"64x16/256 first-to-last", "16x24/240 first-to-last", "16x16/2048 first-to-last",
+        "16x16/256 first-to-last exact", "16x16/256 first-to-last ends",
+        "16x16/256 first-to-last split 512", "16x256/256 first-to-last"}) {
     PerPhase<std::optional<TilePlan>> plans;
     plans.prefill = parse_tile_plan(text);
     EXPECT_THROW(CpuAttention(pool, SimdLevel::kScalar, plans), Error) << text;
   }
-  PerPhase<std::optional<TilePlan>> plans;
-  plans.decode = parse_tile_plan("1x16/256 first-to-last");
-  EXPECT_THROW(CpuAttention(pool, SimdLevel::kScalar, plans), Error);
+  for (const char* text : {"1x16/256 first-to-last", "1x16/256 first-to-last ends"}) {
+    PerPhase<std::optional<TilePlan>> plans;
+    plans.decode = parse_tile_plan(text);
+    EXPECT_THROW(CpuAttention(pool, SimdLevel::kScalar, plans), Error) << text;
+  }
 }
 
 TEST(Attention, RefusesCachesThatItCannotRead) {

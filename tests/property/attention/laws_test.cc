@@ -91,6 +91,8 @@ std::vector<TilePlan> plans(const AttentionShape& shape) {
           {16, 1, 16, 64, kSinkDiagonalInward, MaxSeed::kNone, 0},
           {16, 1, 32, 64, kLastToFirst, MaxSeed::kNone, 0},
           {1, shape.group(), 16, 32, kFirstToLast, MaxSeed::kExact, 64},
+          {1, 1, 16, 16, kFirstToLast, MaxSeed::kEnds, 64},
+          {5, 1, 8, 32, kSinkDiagonalInward, MaxSeed::kEnds, 0},
           {7, 1, 4, 12, kSinkDiagonalInward, MaxSeed::kNone, 48}};
 }
 
@@ -220,9 +222,15 @@ int history_dependent_votes(const Replay& run) {
               double tile_max = -kInfinity;
               for (int64_t key = 0; key < run.c.kv_len; ++key) {
                 const double s = run.c.score(token, head, key);
+                const KeyRange keys = visible_keys(run.c.shape, offset + token, run.c.kv_len);
+                const bool seeded =
+                    plan.seed == MaxSeed::kExact ||
+                    (plan.seed == MaxSeed::kEnds &&
+                     (key < keys.begin / plan.keys * plan.keys + 64 ||
+                      key >= (keys.end + plan.keys - 1) / plan.keys * plan.keys - 64));
                 if (key >= tile && key < tile + plan.keys) {
                   tile_max = std::max(tile_max, s);
-                } else if (seen[key] || plan.seed == MaxSeed::kExact) {
+                } else if (seen[key] || seeded) {
                   running = std::max(running, s);
                 }
               }
@@ -376,6 +384,30 @@ TEST_F(Laws, UnseededSplitsSkipASubsetOfOnePass) {
   }
   EXPECT_GT(split_skips, 0u);
   EXPECT_LT(split_skips, pass_skips);
+}
+
+// What the seeds of splits are for: skipping what unseeded splits keep, never what a row's true
+// maximum keeps.
+TEST_F(Laws, SplitsSeededAtTheEndsSkipBetweenUnseededAndExact) {
+  const std::vector<MaxSeed> seeds = {MaxSeed::kNone, MaxSeed::kEnds, MaxSeed::kExact};
+  std::vector<uint64_t> skips(seeds.size(), 0);
+  for (uint64_t seed = 1; seed <= 25; ++seed) {
+    const Case c(seed);
+    const double t = skip_threshold_log2(20.0, c.kv_len);
+    SkipMap fewer;
+    for (size_t i = 0; i < seeds.size(); ++i) {
+      const TilePlan plan{1, 1, 8, 8, VisitOrder::kFirstToLast, seeds[i], 32};
+      const SkipMap map = Replay(c, plan, t).result.map;
+      for (size_t tile = 0; tile < fewer.states.size(); ++tile) {
+        EXPECT_FALSE(fewer.states[tile] == TileState::kSkipped &&
+                     map.states[tile] == TileState::kKept);
+      }
+      skips[i] += map.counts().skipped;
+      fewer = map;
+    }
+  }
+  EXPECT_LT(skips[0], skips[1]);
+  EXPECT_LE(skips[1], skips[2]);
 }
 
 TEST_F(Laws, DenseIsTextbookAttention) {

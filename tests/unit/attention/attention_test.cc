@@ -39,14 +39,37 @@ TEST(SkipRule, ThresholdIsLog2OfFactorOverKeysClampedAtOne) {
 TEST(TilePlan, TextRoundTrips) {
   for (const TilePlan& plan :
        {TilePlan{}, TilePlan{1, 3, 16, 64, VisitOrder::kFirstToLast, MaxSeed::kExact, 1024},
-        TilePlan{64, 1, 128, 128, VisitOrder::kLastToFirst, MaxSeed::kNone, 0}}) {
+        TilePlan{64, 1, 128, 128, VisitOrder::kLastToFirst, MaxSeed::kNone, 0},
+        TilePlan{1, 1, 16, 64, VisitOrder::kFirstToLast, MaxSeed::kEnds, 512}}) {
     EXPECT_EQ(parse_tile_plan(to_string(plan)), plan) << to_string(plan);
   }
-  for (const char* text : {"", "16x16", "16x16/256 sideways", "x16/256 first-to-last",
-                           "16x16/256 first-to-last exactly"}) {
+  for (const char* text :
+       {"", "16x16", "16x16/256 sideways", "x16/256 first-to-last",
+        "16x16/256 first-to-last exactly", "16x16/256 first-to-last exact ends"}) {
     EXPECT_THAT([&] { parse_tile_plan(text); },
                 ThrowsMessage<Error>(HasSubstr("is not a tile plan")));
   }
+}
+
+TEST(TilePlan, SeedsAreTheFirstAndLastKeysCountedFromTileEdges) {
+  const auto seeds = [](int64_t begin, int64_t end, int keys) {
+    std::vector<std::pair<int64_t, int64_t>> runs;  // of seed keys, [first, last]
+    for (int64_t key = begin; key < end; ++key) {
+      if (is_seed_key(key, begin, end, keys)) {
+        if (runs.empty() || runs.back().second != key - 1) {
+          runs.emplace_back(key, key);
+        }
+        runs.back().second = key;
+      }
+    }
+    return runs;
+  };
+  using Runs = std::vector<std::pair<int64_t, int64_t>>;
+  EXPECT_EQ(seeds(0, 512, 16), (Runs{{0, 63}, {448, 511}}));
+  EXPECT_EQ(seeds(37, 501, 16), (Runs{{37, 95}, {448, 500}}));
+  EXPECT_EQ(seeds(0, 100, 16), (Runs{{0, 99}}));
+  EXPECT_EQ(seeds(0, 1, 128), (Runs{{0, 0}}));
+  EXPECT_EQ(seeds(0, 300, 128), (Runs{{0, 63}}));  // the last tile's own 64 keys are beyond the end
 }
 
 TEST(TilePlan, OrdersVisitEverySpanOnce) {
