@@ -1,0 +1,648 @@
+// Prefill attention with Skip Softmax on Hopper.
+//
+// A CTA computes 128 query rows of one head: a producer warp copies Q, K and V to shared memory
+// with TMA, two consumer warpgroups own 64 rows each. Time runs to the right; S(n) is the product
+// of Q with key tile n, the softmax of tile n follows it, O(n) adds P(n) · V(n):
+//
+//   group 0   S(n+1) O(n) | softmax(n+1)        | S(n+2) O(n+1) | softmax(n+2) …
+//   group 1               | S(n+1) O(n)         | softmax(n+1)  | S(n+2) O(n+1) …
+//   tensor    ├─ group 0 ─┼─ group 1 ───────────┼─ group 0 ─────┼─ …
+//
+// Two barriers hand the tensor cores from group to group. Within a group S(n+1) is issued before
+// O(n), so that its softmax runs under O(n).
+//
+// The vote: after S(n), each thread compares the maxima of its two rows in every slice of 16 keys
+// with the running maximum; a warp-wide AND, one exchange through shared memory and one barrier of
+// the warpgroup make a bit mask of the slices that all 64 rows agree to skip. Of those, no
+// exponential is computed and no step of P · V is issued; the step is as wide as the slice.
+//
+// Tuning is in config.h, what was tried in docs/kernels/prefill.md.
+#ifndef HOPSKIP_KERNELS_CUDA_SM90_ATTENTION_PREFILL_KERNEL_CUH_
+#define HOPSKIP_KERNELS_CUDA_SM90_ATTENTION_PREFILL_KERNEL_CUH_
+
+#include <cuda.h>
+
+#include <cmath>
+#include <cstdint>
+
+#include "attention/skip_rule.h"
+#include "attention/tile_plan.h"
+#include "kernels/cuda/common/macros.cuh"
+#include "kernels/cuda/common/pack.cuh"
+#include "kernels/cuda/common/prefill_schedule.cuh"
+#include "kernels/cuda/kernel_params.h"
+#include "kernels/cuda/ptx/sm90.cuh"
+#include "kernels/cuda/ptx/wgmma.cuh"
+#include "kernels/cuda/sm90/attention_prefill/config.h"
+
+namespace hopskip::cuda::sm90 {
+
+struct PrefillMaps {
+  CUtensorMap q;  // boxes of an item's rows x 64 columns of one head
+  CUtensorMap k;  // boxes of box_keys keys x 64 columns of one head; tile_keys is a multiple
+  CUtensorMap v;
+  int32_t box_keys;
+};
+
+// What consumers need to know of a work item.
+struct PrefillWork {
+  int32_t head;  // −1: no more work
+  int32_t kv_head;
+  int32_t q_row;      // its first row in q, out, lse
+  int32_t rows;       // rows that exist, 1 … 128
+  int32_t position;   // of its first row in the sequence
+  int32_t row_begin;  // its first row within the step's rows of the sequence
+  int32_t q_len;
+  int32_t kv_len;
+  int32_t kv_begin;    // as in Sequence
+  int32_t first_tile;  // key tiles that some row sees
+  int32_t last_tile;
+  int32_t index;  // the sequence's number for the user
+  float threshold_log2;
+  int64_t skip_map;
+};
+
+template <typename T, int kHeadDim>
+struct PrefillKernel {
+  static constexpr PrefillConfig kConfig = prefill_config(kHeadDim);
+  static constexpr int kConsumers = kConfig.consumers;
+  static constexpr int kRows = kConfig.rows();
+  static constexpr int kKeys = kConfig.tile_keys;
+  static constexpr int kKStages = kConfig.k_stages;
+  static constexpr int kVStages = kConfig.v_stages;
+  static constexpr int kSlices = kKeys / kPrefillSliceKeys;
+  static constexpr uint32_t kAllSlices = (1u << kSlices) - 1;
+  static constexpr int kPanels = kHeadDim / 64;  // 64 columns = 128 bytes: one swizzle width
+  static constexpr int kPanelBytesQ = kRows * 128;
+  static constexpr int kPanelBytesKv = kKeys * 128;
+  static_assert(kHeadDim % 64 == 0 && kSlices * kPrefillSliceKeys == kKeys && kSlices <= 32);
+
+  // Named barriers; 0 is __syncthreads.
+  static constexpr int kVoteBarrier = 1;  // + group: all warps' votes are written
+
+  // The producer writes an item while consumers may be at the end of the one before the last.
+  static constexpr int kWorkSlots = 4;
+
+  struct Shared {
+    alignas(1024) T q[kPanels][kRows][64];
+    alignas(1024) T k[kKStages][kPanels][kKeys][64];
+    alignas(1024) T v[kVStages][kPanels][kKeys][64];
+    uint32_t votes[kConsumers][kKStages][4];  // [group][stage][warp]: slices all rows may skip
+    PrefillWork work[kWorkSlots];
+    uint64_t q_full;   // work[] and Q of the item have arrived
+    uint64_t q_empty;  // consumers have issued their last product with Q
+    uint64_t k_full[kKStages];
+    uint64_t k_empty[kKStages];
+    uint64_t v_full[kVStages];
+    uint64_t v_empty[kVStages];
+  };
+
+  static __device__ VisitOrder visit_order(const AttentionArgs& args) {
+    return args.window > 0 ? kPrefillWindowOrder : kPrefillOrder;
+  }
+
+  // A position in a ring of stages.
+  template <int kStages>
+  struct Ring {
+    int stage = 0;
+    uint32_t phase = 0;
+    __device__ void advance() {
+      if (++stage == kStages) {
+        stage = 0;
+        phase ^= 1;
+      }
+    }
+  };
+
+  // ---- Producer: one warp ------------------------------------------------------------------
+
+  static __device__ void make_work(const AttentionArgs& args, int item, PrefillWork& work) {
+    const PrefillItem where = prefill_item<kRows>(args, item);
+    const Sequence& sequence = args.sequences[where.sequence];
+    const int rows = min(kRows, sequence.q_len - where.row_begin);
+    const int position = sequence.kv_len - sequence.q_len + where.row_begin;
+    const int end = args.causal ? position + rows : sequence.kv_len;
+    const int begin = args.window > 0 ? max(0, position + 1 - args.window) : 0;
+    work = {.head = where.head,
+            .kv_head = where.kv_head,
+            .q_row = sequence.q_begin + where.row_begin,
+            .rows = rows,
+            .position = position,
+            .row_begin = where.row_begin,
+            .q_len = sequence.q_len,
+            .kv_len = sequence.kv_len,
+            .kv_begin = sequence.kv_begin,
+            .first_tile = begin / kKeys,
+            .last_tile = (end - 1) / kKeys,
+            .index = sequence.index,
+            .threshold_log2 = sequence_threshold(args, sequence),
+            .skip_map = sequence.skip_map};
+  }
+
+  // Copies keys [key, key + kKeys) of a KV head into `tile`; boxes behind kv_len are left out.
+  // Called by the whole warp: lane i copies box i.
+  static __device__ void load_tile(const AttentionArgs& args, const CUtensorMap* map, int box_keys,
+                                   const PrefillWork& work, int key, T (&tile)[kPanels][kKeys][64],
+                                   uint64_t* full) {
+    const int lane = threadIdx.x;
+    const int panel = lane % kPanels;
+    const int in_tile = lane / kPanels * box_keys;
+    const bool mine = in_tile < min(kKeys, work.kv_len - key);
+    const int boxes = __popc(__ballot_sync(0xffffffff, mine));
+    if (lane == 0) {
+      ptx::mbarrier_arrive_expect(full, boxes * box_keys * 128);
+    }
+    __syncwarp();
+    if (mine) {
+      int token = work.kv_begin + key + in_tile;
+      int page = 0;
+      if (args.page_size > 0) {
+        token = (key + in_tile) & (args.page_size - 1);
+        page = args.pages[work.kv_begin + ((key + in_tile) >> args.page_log2)];
+      }
+      ptx::tma_load(tile[panel][in_tile], map, full, 64 * panel, token, work.kv_head, page);
+    }
+  }
+
+  static __device__ void produce(const AttentionArgs& args, const PrefillMaps& maps, Shared& s) {
+    const int lane = threadIdx.x;
+    Ring<kKStages> ring_k;
+    Ring<kVStages> ring_v;
+    for (int n = 0;; ++n) {
+      PrefillWork& work = s.work[n % kWorkSlots];
+      if (lane == 0) {
+        // Tiles of the item before are on their way for longer than this takes.
+        const int item = atomicAdd(&args.work[0], 1);
+        if (item < *args.num_items) {
+          make_work(args, item, work);
+        } else {
+          work.head = -1;
+        }
+      }
+      __syncwarp();
+      ptx::mbarrier_wait(&s.q_empty, (n & 1) ^ 1);
+      if (work.head < 0) {
+        if (lane == 0) {
+          ptx::mbarrier_arrive(&s.q_full);
+        }
+        return;
+      }
+      if (lane == 0) {
+        ptx::mbarrier_arrive_expect(&s.q_full, sizeof(s.q));
+        for (int panel = 0; panel < kPanels; ++panel) {
+          ptx::tma_load(s.q[panel], &maps.q, &s.q_full, 64 * panel, work.q_row, work.head, 0);
+        }
+      }
+      for (int visit = 0; visit <= work.last_tile - work.first_tile; ++visit) {
+        const int key = kKeys * static_cast<int>(visited_span(visit_order(args), visit,
+                                                              work.first_tile, work.last_tile));
+        ptx::mbarrier_wait(&s.k_empty[ring_k.stage], ring_k.phase ^ 1);
+        load_tile(args, &maps.k, maps.box_keys, work, key, s.k[ring_k.stage],
+                  &s.k_full[ring_k.stage]);
+        ring_k.advance();
+        ptx::mbarrier_wait(&s.v_empty[ring_v.stage], ring_v.phase ^ 1);
+        load_tile(args, &maps.v, maps.box_keys, work, key, s.v[ring_v.stage],
+                  &s.v_full[ring_v.stage]);
+        ring_v.advance();
+      }
+    }
+  }
+
+  // ---- Consumers: a warpgroup for each 64 rows ----------------------------------------------
+
+  // One warpgroup: thread (warp w, lane 4 g + t) holds rows 16 w + g + 8 h (h = 0, 1) and of each
+  // 8 columns numbers 2 t and 2 t + 1; see wgmma.cuh for the places in the arrays.
+  struct Consumer {
+    const AttentionArgs& args;
+    Shared& s;
+    const int group;  // number of the warpgroup
+    const int lane;
+    const int row0;  // this thread's row h = 0, in the item
+    const uint64_t desc_q;
+    const uint64_t desc_k;  // of stage 0
+    const uint64_t desc_v;
+    Ring<kKStages> ring_k;
+    Ring<kVStages> ring_v;
+    // Of the item:
+    const PrefillWork* work = nullptr;
+    int2 visible_tiles;   // [x, y): some row of this warpgroup sees a key
+    int2 unmasked_tiles;  // [x, y): every row sees every key
+    int tail_tile;        // reaches beyond the last key; −1: none does
+    // Scores; then, of slice i, r_s[8 i … 8 i + 3] hold the bits of the packed weights, the A operand
+    // of O += P · V: in an array of their own they would be live together with the scores.
+    float r_s[kKeys / 2];
+    float r_o[kHeadDim / 2];  // sum of weights · V
+    float r_m[2];             // running maximum of the raw scores, [h]
+    float r_base[2];          // log2 units: at most kPrefillSlackLog2 below the running maximum
+    float r_l[2];             // running sum of this thread's weights
+    uint32_t wanted;          // slices that take part
+    int left_out;             // slices that did not, in this item
+
+    __device__ Consumer(const AttentionArgs& args_in, Shared& shared, int group_in)
+        : args(args_in),
+          s(shared),
+          group(group_in),
+          lane(threadIdx.x % 32),
+          row0(group_in * kPrefillVoteRows + threadIdx.x / 32 % 4 * 16 + lane / 4),
+          desc_q(ptx::matrix_descriptor(&shared.q[0][group_in * kPrefillVoteRows], 0, 1024)),
+          desc_k(ptx::matrix_descriptor(shared.k, 0, 1024)),
+          desc_v(ptx::matrix_descriptor(shared.v, kPanelBytesKv, 1024)) {}
+
+    __device__ void release(uint64_t* barrier) const {
+      if (lane == 0) {
+        ptx::mbarrier_arrive(barrier);
+      }
+    }
+
+    // Keys that rows of this warpgroup see, [x, y); empty where none of them exists.
+    __device__ int2 visible_keys() const {
+      const int rows = min(kPrefillVoteRows, work->rows - group * kPrefillVoteRows);
+      const int first = work->position + group * kPrefillVoteRows;
+      const int end = args.causal ? min(first + rows, work->kv_len) : work->kv_len;
+      const int begin = args.window > 0 ? max(0, first + 1 - args.window) : 0;
+      return rows > 0 ? int2{begin, end} : int2{0, 0};
+    }
+
+    // r_s = Q · Kᵀ of the ring's tile.
+    __device__ void scores() {
+      const uint64_t k = ptx::advance(desc_k, ring_k.stage * static_cast<int>(sizeof(s.k[0])));
+      ptx::wgmma_fence();
+      HOPSKIP_UNROLL
+      for (int step = 0; step < kHeadDim / 16; ++step) {
+        const int in_panel = step % 4 * 32;
+        const uint64_t a = ptx::advance(desc_q, step / 4 * kPanelBytesQ + in_panel);
+        const uint64_t b = ptx::advance(k, step / 4 * kPanelBytesKv + in_panel);
+        if (step == 0) {
+          ptx::wgmma_ss<T, kKeys, false>(r_s, a, b);
+        } else {
+          ptx::wgmma_ss<T, kKeys, true>(r_s, a, b);
+        }
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<0>();
+      ptx::pin_accumulators(r_s);
+    }
+
+    // r_o += P · V of the wanted slices.
+    template <bool kSkip>
+    __device__ void values(int tile) {
+      if (tile == tail_tile) {
+        clear_values_behind(work->kv_len - tile * kKeys);
+      }
+      const uint64_t v = ptx::advance(desc_v, ring_v.stage * static_cast<int>(sizeof(s.v[0])));
+      const auto add_slice = [&](int i) {
+        const uint32_t a[4] = {__float_as_uint(r_s[8 * i]), __float_as_uint(r_s[8 * i + 1]),
+                               __float_as_uint(r_s[8 * i + 2]), __float_as_uint(r_s[8 * i + 3])};
+        ptx::wgmma_rs<T, kHeadDim>(r_o, a, ptx::advance(v, i * kPrefillSliceKeys * 128));
+      };
+      if (!kSkip || wanted == kAllSlices) {
+        ptx::wgmma_fence();
+        HOPSKIP_UNROLL
+        for (int i = 0; i < kSlices; ++i) {
+          add_slice(i);
+        }
+      } else {
+        HOPSKIP_UNROLL
+        for (int i = 0; i < kSlices; ++i) {
+          if ((wanted >> i & 1) != 0) {
+            ptx::wgmma_fence();
+            add_slice(i);
+          }
+        }
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<0>();
+      ptx::pin_accumulators(r_o);
+    }
+
+    // V rows from `key` on may hold NaN, and 0 · NaN is not 0. Every warpgroup clears them all.
+    __device__ void clear_values_behind(int key) {
+      const int thread = threadIdx.x % 128;
+      for (int panel = 0; panel < kPanels; ++panel) {
+        for (int row = thread / 8; row < kKeys; row += 16) {
+          if (row >= key) {
+            reinterpret_cast<uint4*>(s.v[ring_v.stage][panel][row])[thread % 8] = {0, 0, 0, 0};
+          }
+        }
+      }
+      ptx::fence_proxy_async();
+      ptx::named_barrier_sync(kVoteBarrier + group, 128);
+    }
+
+    // −inf where a row does not see a key.
+    __device__ void mask(int tile) {
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        const int position = work->position + row0 + 8 * h;
+        const int first = tile * kKeys + lane % 4 * 2;
+        const int end = (args.causal ? min(position + 1, work->kv_len) : work->kv_len) - first;
+        const int begin = (args.window > 0 ? position + 1 - args.window : 0) - first;
+        HOPSKIP_UNROLL
+        for (int j = 0; j < kKeys / 8; ++j) {
+          HOPSKIP_UNROLL
+          for (int e = 0; e < 2; ++e) {
+            const int key = 8 * j + e;
+            float& score = r_s[4 * j + 2 * h + e];
+            score = key < begin || key >= end ? -INFINITY : score;
+          }
+        }
+      }
+    }
+
+    // This thread's largest score of row h in slice i.
+    __device__ float slice_max(int h, int i) const {
+      const float* r = &r_s[8 * i + 2 * h];
+      return fmaxf(fmaxf(r[0], r[1]), fmaxf(r[4], r[5]));
+    }
+
+    // Bit i: every row of the warpgroup agrees to skip slice i. Slice maxima are taken again: to keep
+    // them from the search for the tile's maximum would cost registers that there are not.
+    __device__ uint32_t vote(float threshold) {
+      uint32_t agree = kAllSlices;
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        uint32_t keep = 0;
+        HOPSKIP_UNROLL
+        for (int i = 0; i < kSlices; ++i) {
+          if (!row_agrees_to_skip(slice_max(h, i), r_m[h], threshold)) {
+            keep |= 1u << i;
+          }
+        }
+        if (row0 + 8 * h < work->rows) {  // rows that do not exist abstain
+          agree &= ~keep;
+        }
+      }
+      agree = __reduce_and_sync(0xffffffff, agree);
+      uint32_t(&votes)[4] = s.votes[group][ring_k.stage];
+      if (lane == 0) {
+        votes[threadIdx.x / 32 % 4] = agree;
+      }
+      ptx::named_barrier_sync(kVoteBarrier + group, 128);
+      return __reduce_and_sync(0xffffffff, votes[lane % 4]);
+    }
+
+    // Weights are exp2(score − base), and base follows the running maximum only where it has to: what
+    // was summed so far is rescaled.
+    __device__ void raise_base() {
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        const float base = fmaxf(r_base[h], r_m[h] * args.scale_log2);
+        const float rescale = ptx::exp2_approx(r_base[h] - base);
+        r_base[h] = base;
+        r_l[h] *= rescale;
+        HOPSKIP_UNROLL
+        for (int j = 0; j < kHeadDim / 8; ++j) {
+          r_o[4 * j + 2 * h] *= rescale;
+          r_o[4 * j + 2 * h + 1] *= rescale;
+        }
+      }
+    }
+
+    // Scores of a tile become packed weights; maximum, sum, output so far and the wanted slices are
+    // brought up to date.
+    template <bool kSkip>
+    __device__ void softmax(float threshold) {
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        float tile_max = slice_max(h, 0);
+        HOPSKIP_UNROLL
+        for (int i = 1; i < kSlices; ++i) {
+          tile_max = fmaxf(tile_max, slice_max(h, i));
+        }
+        tile_max = fmaxf(tile_max, __shfl_xor_sync(0xffffffff, tile_max, 1));
+        tile_max = fmaxf(tile_max, __shfl_xor_sync(0xffffffff, tile_max, 2));
+        r_m[h] = fmaxf(r_m[h], tile_max);
+      }
+      const bool grown = r_m[0] * args.scale_log2 > r_base[0] + kPrefillSlackLog2 ||
+                         r_m[1] * args.scale_log2 > r_base[1] + kPrefillSlackLog2;
+      if (__any_sync(0xffffffff, grown)) {
+        raise_base();
+      }
+      if constexpr (kSkip) {
+        wanted = kAllSlices & ~vote(threshold);
+        left_out += kSlices - __popc(wanted);
+      }
+      const auto weigh_slice = [&](int i) {
+        float* r = &r_s[8 * i];
+        uint32_t packed[4];
+        HOPSKIP_UNROLL
+        for (int h = 0; h < 2; ++h) {
+          float w[4];
+          HOPSKIP_UNROLL
+          for (int e = 0; e < 4; ++e) {
+            const float score = r[4 * (e / 2) + 2 * h + e % 2];
+            w[e] = ptx::exp2_approx(score * args.scale_log2 - r_base[h]);
+          }
+          r_l[h] += (w[0] + w[1]) + (w[2] + w[3]);
+          packed[h] = pack2<T>(w[0], w[1]);
+          packed[2 + h] = pack2<T>(w[2], w[3]);
+        }
+        HOPSKIP_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          r[e] = __uint_as_float(packed[e]);
+        }
+      };
+      if (!kSkip || wanted == kAllSlices) {
+        HOPSKIP_UNROLL
+        for (int i = 0; i < kSlices; ++i) {
+          weigh_slice(i);
+        }
+      } else if (wanted != 0) {
+        HOPSKIP_UNROLL
+        for (int i = 0; i < kSlices; ++i) {
+          if ((wanted >> i & 1) != 0) {
+            weigh_slice(i);
+          }
+        }
+      }
+    }
+
+    // All tiles of an item.
+    template <bool kSkip>
+    __device__ void attend() {
+      const VisitOrder order = visit_order(args);
+      const int first = work->first_tile;
+      const int last = work->last_tile;
+      const float threshold = work->threshold_log2 / args.scale_log2;  // in raw scores
+      HOPSKIP_UNROLL
+      for (int i = 0; i < kHeadDim / 2; ++i) {
+        r_o[i] = 0.0f;
+      }
+      r_m[0] = r_m[1] = -INFINITY;
+      r_base[0] = r_base[1] = kPrefillNoBase;
+      r_l[0] = r_l[1] = 0.0f;
+      left_out = 0;
+      wanted = kAllSlices;
+      for (int visit = 0; visit <= last - first; ++visit) {
+        const int tile = static_cast<int>(visited_span(order, visit, first, last));
+        // Tiles that are not used are waited for, too: nobody may run a round of stages ahead.
+        ptx::mbarrier_wait(&s.k_full[ring_k.stage], ring_k.phase);
+        if (tile >= visible_tiles.x && tile < visible_tiles.y) {
+          scores();
+          release(&s.k_empty[ring_k.stage]);
+          if (tile < unmasked_tiles.x || tile >= unmasked_tiles.y) {
+            mask(tile);
+          }
+          softmax<kSkip>(threshold);
+          ptx::mbarrier_wait(&s.v_full[ring_v.stage], ring_v.phase);
+          if (!kSkip || wanted != 0) {
+            values<kSkip>(tile);
+          }
+          if (args.skip_map != nullptr) {
+            write_skip_map(tile);
+          }
+        } else {
+          release(&s.k_empty[ring_k.stage]);
+          ptx::mbarrier_wait(&s.v_full[ring_v.stage], ring_v.phase);
+        }
+        release(&s.v_empty[ring_v.stage]);
+        ring_k.advance();
+        ring_v.advance();
+      }
+      release(&s.q_empty);
+    }
+
+    __device__ void write_skip_map(int tile) const {
+      const int2 keys = visible_keys();
+      const int slice = tile * kSlices + threadIdx.x % 128;
+      if (threadIdx.x % 128 < kSlices && slice >= keys.x / kPrefillSliceKeys &&
+          slice * kPrefillSliceKeys < keys.y) {
+        const int64_t row_tiles = (work->q_len + kPrefillVoteRows - 1) / kPrefillVoteRows;
+        const int64_t key_tiles = (work->kv_len + kPrefillSliceKeys - 1) / kPrefillSliceKeys;
+        const int64_t row_tile = work->row_begin / kPrefillVoteRows + group;
+        args.skip_map[work->skip_map + (work->head * row_tiles + row_tile) * key_tiles + slice] =
+            (wanted >> threadIdx.x % 128 & 1) != 0 ? 1 : 2;
+      }
+    }
+
+    // Writes the rows that exist, their LSE and the item's counts.
+    template <bool kSkip>
+    __device__ void finish() {
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        float l = r_l[h];
+        l += __shfl_xor_sync(0xffffffff, l, 1);
+        l += __shfl_xor_sync(0xffffffff, l, 2);
+        const float inverse = l > 0.0f ? 1.0f / l : 0.0f;
+        const bool exists = row0 + 8 * h < work->rows;
+        const int64_t q_row = work->q_row + row0 + 8 * h;
+        if (exists && args.lse != nullptr && lane % 4 == 0) {
+          args.lse[q_row * args.num_heads + work->head] =
+              l > 0.0f ? (r_base[h] + log2f(l)) * static_cast<float>(M_LN2)
+                       : -INFINITY;
+        }
+        T* out = static_cast<T*>(args.out) + q_row * args.out_row_stride +
+                 work->head * args.out_head_stride;
+        HOPSKIP_UNROLL
+        for (int j = 0; j < kHeadDim / 8; j += 4) {
+          uint32_t words[4];
+          HOPSKIP_UNROLL
+          for (int i = 0; i < 4; ++i) {
+            const float* o = &r_o[4 * (j + i) + 2 * h];
+            words[i] = pack2<T>(o[0] * inverse, o[1] * inverse);
+          }
+          const uint4 line = transpose_quad(words, lane);
+          if (exists) {
+            *reinterpret_cast<uint4*>(out + 8 * (j + lane % 4)) = line;
+          }
+        }
+      }
+      const int2 keys = visible_keys();
+      if (args.counts != nullptr && threadIdx.x % 128 == 0 && keys.y > keys.x) {
+        const int first = keys.x / kPrefillSliceKeys;
+        const int visible = (keys.y - 1) / kPrefillSliceKeys + 1 - first;
+        auto* counts = reinterpret_cast<unsigned long long*>(
+            &args.counts[int64_t{work->index} * args.num_heads + work->head]);
+        atomicAdd(&counts[0], visible);
+        if (kSkip) {
+          // Slices of visible tiles that no row sees were left out as well.
+          const int visited = (visible_tiles.y - visible_tiles.x) * kSlices;
+          atomicAdd(&counts[1], left_out - (visited - visible));
+        }
+      }
+    }
+
+    template <bool kSkip>
+    __device__ void compute_item() {
+      attend<kSkip>();
+      finish<kSkip>();
+    }
+
+    __device__ void run() {
+      for (int n = 0;; ++n) {
+        ptx::mbarrier_wait(&s.q_full, n & 1);
+        work = &s.work[n % kWorkSlots];
+        if (work->head < 0) {
+          return;
+        }
+        const int2 keys = visible_keys();
+        visible_tiles = {keys.x / kKeys, (keys.y + kKeys - 1) / kKeys};
+        const int first = work->position + group * kPrefillVoteRows;
+        const int end = args.causal ? min(first + 1, work->kv_len) : work->kv_len;
+        const int begin =
+            args.window > 0 ? max(0, first + kPrefillVoteRows - args.window) : 0;
+        unmasked_tiles = {(begin + kKeys - 1) / kKeys, end / kKeys};
+        tail_tile = work->kv_len % kKeys == 0 ? -1 : work->kv_len / kKeys;
+#ifdef PF_DENSE_ONLY
+        if(true) {
+#else
+        if (work->threshold_log2 == kDenseThresholdLog2) {
+#endif
+          compute_item<false>();
+        } else {
+          compute_item<true>();
+        }
+      }
+    }
+  };
+
+  // ---- Kernel ------------------------------------------------------------------------------
+
+  static __device__ void run(const AttentionArgs& args, const PrefillMaps& maps, char* memory) {
+    Shared& s = *reinterpret_cast<Shared*>(memory);
+    // Read from lane 0, the compiler knows it to be the same for the whole warp.
+    const int group = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);
+    if (threadIdx.x == 0) {
+      ptx::tma_prefetch_descriptor(&maps.q);
+      ptx::tma_prefetch_descriptor(&maps.k);
+      ptx::tma_prefetch_descriptor(&maps.v);
+      ptx::mbarrier_init(&s.q_full, 1);
+      ptx::mbarrier_init(&s.q_empty, 4 * kConsumers);
+      for (int stage = 0; stage < kKStages; ++stage) {
+        ptx::mbarrier_init(&s.k_full[stage], 1);
+        ptx::mbarrier_init(&s.k_empty[stage], 4 * kConsumers);
+      }
+      for (int stage = 0; stage < kVStages; ++stage) {
+        ptx::mbarrier_init(&s.v_full[stage], 1);
+        ptx::mbarrier_init(&s.v_empty[stage], 4 * kConsumers);
+      }
+      ptx::fence_barrier_init();
+    }
+    __syncthreads();
+    if (group == 0) {
+      ptx::give_registers<kConfig.producer_registers>();
+      if (threadIdx.x < 32) {
+        produce(args, maps, s);
+      }
+    } else {
+      ptx::take_registers<kConfig.consumer_registers>();
+      Consumer consumer(args, s, group - 1);
+      consumer.run();
+    }
+    if (threadIdx.x == 0) {
+      finish_grid(args);
+    }
+  }
+};
+
+template <typename T, int kHeadDim>
+__global__ void __launch_bounds__(prefill_config(kHeadDim).threads(), 1)
+    attention_prefill(const __grid_constant__ AttentionArgs args,
+                      const __grid_constant__ PrefillMaps maps) {
+  extern __shared__ __align__(1024) char memory[];
+  PrefillKernel<T, kHeadDim>::run(args, maps, memory);
+}
+
+}  // namespace hopskip::cuda::sm90
+
+#endif  // HOPSKIP_KERNELS_CUDA_SM90_ATTENTION_PREFILL_KERNEL_CUH_
