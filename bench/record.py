@@ -29,7 +29,13 @@ def machine():
 
 
 def commit():
-    """Short hash of the tree's commit; a trailing + says that tracked files differ from it."""
+    """Short hash of the tree's commit; a trailing + says that tracked files differ from it.
+
+    Where the tree was copied without git, HOPSKIP_COMMIT names it.
+    """
+    if "HOPSKIP_COMMIT" in os.environ:
+        return os.environ["HOPSKIP_COMMIT"]
+
     def git(*arguments):
         return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
     return (git("rev-parse", "--short", "HEAD") or "none") + ("+" if git("status", "-s", "-uno") else "")
@@ -52,11 +58,19 @@ def run(command, **pipes):
     return output, log, usage.ru_maxrss / 1024
 
 
-def row(program, command, case, metric, samples, unit):
-    """One CSV row: the median of `samples` (numbers) with their range."""
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "machine": machine(), "commit": commit(), "program": program, "command": command, "case": case,
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def origin():
+    """The columns that are the same for all rows of a run, where they are given to row()."""
+    return {"date": now(), "machine": machine(), "commit": commit()}
+
+
+def row(program, command, case, metric, samples, unit, columns=None):
+    """One CSV row: the median of `samples` (numbers) with their range. `columns`: an origin()."""
+    return (columns or origin()) | {
+        "program": program, "command": command, "case": case,
         "metric": metric, "value": f"{statistics.median(samples):.6g}", "unit": unit,
         "low": f"{min(samples):.6g}", "high": f"{max(samples):.6g}", "samples": len(samples)}
 
