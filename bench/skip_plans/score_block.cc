@@ -13,6 +13,26 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
+struct Visit {
+  int64_t begin = 0;     // the span's first unit
+  bool restart = false;  // a split begins with it
+};
+
+// The spans of `units` units in the order of `plan`.
+std::vector<Visit> visits(const TilePlan& plan, int64_t units) {
+  const int64_t span = plan.span / ScoreBlock::kUnitKeys;
+  const int64_t split = plan.split > 0 ? plan.split / ScoreBlock::kUnitKeys : units;
+  std::vector<Visit> list;
+  for (int64_t begin = 0; begin < units; begin += split) {
+    const int64_t first = begin / span;
+    const int64_t last = (std::min(units, begin + split) - 1) / span;
+    for (int64_t visit = 0; visit <= last - first; ++visit) {
+      list.push_back({visited_span(plan.order, visit, first, last) * span, visit == 0});
+    }
+  }
+  return list;
+}
+
 }  // namespace
 
 ScoreBlock::ScoreBlock(const AttentionShape& shape, const float* q, int64_t tokens, const float* k,
@@ -76,6 +96,22 @@ ScoreBlock::Outcome& ScoreBlock::Outcome::operator+=(const Outcome& other) {
   return *this;
 }
 
+float ScoreBlock::seed(const TilePlan& plan, int64_t voter) const {
+  const auto row = max_.begin() + voter;
+  int64_t seen = units_;
+  while (seen > 0 && row[seen - 1] == kMinusInfinity) {
+    --seen;
+  }
+  float seed = kMinusInfinity;
+  for (int64_t unit = 0; unit < seen && plan.seed != MaxSeed::kNone; ++unit) {
+    if (plan.seed == MaxSeed::kExact ||
+        is_seed_key(unit * kUnitKeys, 0, seen * kUnitKeys, plan.keys)) {
+      seed = std::max(seed, row[unit]);
+    }
+  }
+  return seed;
+}
+
 ScoreBlock::Outcome ScoreBlock::replay(const TilePlan& plan, double threshold_log2) const {
   check(plan.keys % kUnitKeys == 0 && rows_ % plan.rows == 0, ErrorCode::kInvalidArgument,
         "tile plan '{}' does not fit blocks of {} rows and units of {} keys", to_string(plan),
@@ -85,6 +121,7 @@ ScoreBlock::Outcome ScoreBlock::replay(const TilePlan& plan, double threshold_lo
   const int64_t span_units = plan.span / kUnitKeys;
   Outcome outcome;
   std::vector<int64_t> voters(plan.rows * plan.heads);
+  std::vector<float> seeds(voters.size());
   std::vector<float> running(voters.size());
   std::vector<double> lost(voters.size());
   for (int head = 0; head < heads_; head += plan.heads) {
@@ -92,15 +129,13 @@ ScoreBlock::Outcome ScoreBlock::replay(const TilePlan& plan, double threshold_lo
       for (size_t i = 0; i < voters.size(); ++i) {
         const int h = head + static_cast<int>(i) / plan.rows;
         voters[i] = index(h, row + static_cast<int64_t>(i) % plan.rows, 0);
-        running[i] =
-            plan.seed == MaxSeed::kExact
-                ? *std::max_element(max_.begin() + voters[i], max_.begin() + voters[i] + units_)
-                : kMinusInfinity;
+        seeds[i] = seed(plan, voters[i]);
         lost[i] = 0.0;
       }
-      const int64_t last = (units_ - 1) / span_units;
-      for (int64_t visit = 0; visit <= last; ++visit) {
-        const int64_t begin = visited_span(plan.order, visit, 0, last) * span_units;
+      for (const auto& [begin, restart] : visits(plan, units_)) {
+        if (restart) {
+          running = seeds;
+        }
         const int64_t end = std::min(units_, begin + span_units);
         for (size_t i = 0; i < voters.size(); ++i) {
           for (int64_t unit = begin; unit < end; ++unit) {

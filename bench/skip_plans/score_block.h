@@ -39,6 +39,8 @@ class ScoreBlock {
   int64_t index(int head, int64_t row, int64_t unit) const {
     return (head * rows_ + row) * units_ + unit;
   }
+  // What the running maximum of the row at index `voter` starts from.
+  float seed(const TilePlan& plan, int64_t voter) const;
 
   int heads_;
   int64_t rows_;
