@@ -137,12 +137,16 @@ def test_bench(hopskip, model, tmp_path):
 
 
 def test_bench_attention(hopskip):
-    done = hopskip("bench", "attention", "--ctx", "256", "--cold", "0,0.9", "--repeat", 2)
+    done = hopskip("bench", "attention", "--device", "cpu", "--ctx", "256", "--cold", "0,0.9", "--repeat", 2)
     assert done.code == 0, done.err
     header, dense, sparse = done.out.splitlines()
     assert "0.0 %" in dense and header.split()[:3] == ["ctx", "cold", "ms"]
     hopskip.fails(2, "--cold", "bench", "attention", "--cold", "2")
     hopskip.fails(2, "3", "bench", "attention", "--heads", "4", "--kv-heads", "3")
+    hopskip.fails(1, "no CUDA device 99", "bench", "attention", "--device", "cuda:99")
+    hopskip.fails(2, "cuda:N", "bench", "attention", "--device", "gpu")
+    hopskip.fails(2, "--threads", "bench", "attention", "--device", "cuda", "--threads", "2")
+    hopskip.fails(2, "--batch 2", "bench", "attention", "--device", "cpu", "--batch", "2")
 
 
 def test_eval(hopskip, model, tmp_path, long_text):
