@@ -1,0 +1,197 @@
+// The end of a decode work item: writes its heads' results, or its part of them, of which the last
+// CTA of a (sequence, KV head) makes the whole.
+#ifndef HOPSKIP_KERNELS_CUDA_COMMON_DECODE_COMBINE_CUH_
+#define HOPSKIP_KERNELS_CUDA_COMMON_DECODE_COMBINE_CUH_
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/common/macros.cuh"
+#include "kernels/cuda/common/pack.cuh"
+#include "kernels/cuda/kernel_params.h"
+
+namespace hopskip::cuda {
+
+// Floats from row to row of the results in shared memory: fragments of 8 rows are then written
+// without bank conflicts.
+template <int kHeadDim>
+inline constexpr int kDecodeOutStride = kHeadDim + 8;
+
+namespace decode_combine {
+
+// A row of head_dim columns over the lanes of a warp: lane i holds columns [i · kWidth, …).
+template <int kHeadDim>
+struct Row {
+  static_assert(kHeadDim % 64 == 0 && kHeadDim <= 256);
+  static constexpr int kWidth = kHeadDim / 32;  // 2, 4 or 8
+  float value[kWidth];
+
+  __device__ void load_shared(const float* s_row, int lane) {
+    HOPSKIP_UNROLL
+    for (int i = 0; i < kWidth; i += 2) {
+      const float2 pair = *reinterpret_cast<const float2*>(s_row + lane * kWidth + i);
+      value[i] = pair.x;
+      value[i + 1] = pair.y;
+    }
+  }
+
+  __device__ void store_float(float* g_row, int lane) const {
+    HOPSKIP_UNROLL
+    for (int i = 0; i < kWidth; i += 2) {
+      *reinterpret_cast<float2*>(g_row + lane * kWidth + i) = {value[i], value[i + 1]};
+    }
+  }
+
+  // Past L1, which does not see what other CTAs write.
+  __device__ void add(const float* g_row, int lane, float weight) {
+    if constexpr (kWidth == 2) {
+      const float2 pair = __ldcg(reinterpret_cast<const float2*>(g_row) + lane);
+      value[0] += weight * pair.x;
+      value[1] += weight * pair.y;
+    } else {
+      HOPSKIP_UNROLL
+      for (int i = 0; i < kWidth; i += 4) {
+        const float4 four = __ldcg(reinterpret_cast<const float4*>(g_row + lane * kWidth + i));
+        value[i] += weight * four.x;
+        value[i + 1] += weight * four.y;
+        value[i + 2] += weight * four.z;
+        value[i + 3] += weight * four.w;
+      }
+    }
+  }
+
+  template <typename Out>
+  __device__ void store(Out* g_row, int lane, float factor) const {
+    uint32_t words[kWidth / 2];
+    HOPSKIP_UNROLL
+    for (int i = 0; i < kWidth / 2; ++i) {
+      words[i] = pack2<Out>(value[2 * i] * factor, value[2 * i + 1] * factor);
+    }
+    if constexpr (kWidth == 2) {
+      reinterpret_cast<uint32_t*>(g_row)[lane] = words[0];
+    } else if constexpr (kWidth == 4) {
+      reinterpret_cast<uint2*>(g_row)[lane] = {words[0], words[1]};
+    } else {
+      reinterpret_cast<uint4*>(g_row)[lane] = {words[0], words[1], words[2], words[3]};
+    }
+  }
+};
+
+__device__ inline float warp_max(float value) {
+  HOPSKIP_UNROLL
+  for (int distance = 16; distance > 0; distance /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(0xffffffff, value, distance));
+  }
+  return value;
+}
+
+__device__ inline float warp_sum(float value) {
+  HOPSKIP_UNROLL
+  for (int distance = 16; distance > 0; distance /= 2) {
+    value += __shfl_xor_sync(0xffffffff, value, distance);
+  }
+  return value;
+}
+
+// The whole of one row from its parts, in an order that depends on their number alone. g_out and
+// g_lse: of part 0; the strides lead to the next part. Returns the LSE in log2 units.
+template <int kHeadDim>
+__device__ inline float merge_row(const float* g_out, int64_t out_stride, const float* g_lse,
+                                  int64_t lse_stride, int parts, int lane, Row<kHeadDim>& row) {
+  float largest = -INFINITY;
+  for (int part = lane; part < parts; part += 32) {
+    largest = fmaxf(largest, __ldcg(g_lse + part * lse_stride));
+  }
+  largest = warp_max(largest);
+  row = {};
+  if (largest == -INFINITY) {
+    return largest;
+  }
+  float sum = 0.0f;
+  for (int base = 0; base < parts; base += 32) {
+    const int count = min(32, parts - base);
+    const float weight =
+        lane < count ? exp2f(__ldcg(g_lse + (base + lane) * lse_stride) - largest) : 0.0f;
+    sum += weight;
+    HOPSKIP_UNROLL_BY(8)
+    for (int i = 0; i < count; ++i) {
+      row.add(g_out + (base + i) * out_stride, lane, __shfl_sync(0xffffffff, weight, i));
+    }
+  }
+  sum = warp_sum(sum);
+  HOPSKIP_UNROLL
+  for (float& value : row.value) {
+    value /= sum;
+  }
+  return largest + log2f(sum);
+}
+
+}  // namespace decode_combine
+
+// To be called by kThreads threads of the CTA, numbered `thread`, after they have synchronised on
+// what they read: s_out, the results of the item's key range, each divided by its own sum (0 where
+// the row sees nothing in it), without v_scale; s_lse, in log2 units (−inf there). `sync` is a
+// barrier of these threads; s_last is theirs until they synchronise again.
+template <typename Out, int kHeadDim, int kThreads, typename Sync>
+__device__ inline void finish_decode_item(const AttentionArgs& args, const DecodeItem& item,
+                                          const Sequence& sequence,
+                                          const float* s_out,  // [group][kDecodeOutStride], shared
+                                          const float* s_lse,  // [group], shared
+                                          int* s_last, int thread, const Sync& sync) {
+  const int lane = thread % 32;
+  const int warp = thread / 32;
+  constexpr int kWarps = kThreads / 32;
+  decode_combine::Row<kHeadDim> row;
+  const auto store = [&](int r, float lse_log2) {
+    const int64_t q_row = sequence.q_begin;
+    const int64_t head = item.kv_head * args.group + r;
+    row.store(
+        static_cast<Out*>(args.out) + q_row * args.out_row_stride + head * args.out_head_stride,
+        lane, args.v_scale);
+    if (args.lse != nullptr && lane == 0) {
+      args.lse[q_row * args.num_heads + head] = lse_log2 * static_cast<float>(M_LN2);
+    }
+  };
+
+  if (item.num_splits == 1) {
+    for (int r = warp; r < args.group; r += kWarps) {
+      row.load_shared(s_out + r * kDecodeOutStride<kHeadDim>, lane);
+      store(r, s_lse[r]);
+    }
+    return;
+  }
+
+  const int64_t first_row = int64_t{item.first_partial} * args.group;
+  const int64_t own_row = first_row + int64_t{item.split} * args.group;
+  for (int r = warp; r < args.group; r += kWarps) {
+    row.load_shared(s_out + r * kDecodeOutStride<kHeadDim>, lane);
+    row.store_float(args.partial_out + (own_row + r) * kHeadDim, lane);
+    if (lane == 0) {
+      args.partial_lse[own_row + r] = s_lse[r];
+    }
+  }
+  __threadfence();  // this part, before its arrival
+  sync();
+  if (thread == 0) {
+    int* arrivals = args.arrivals + item.group_item;
+    const bool last = atomicAdd(arrivals, 1) == item.num_splits - 1;
+    if (last) {
+      *arrivals = 0;
+    }
+    *s_last = last ? 1 : 0;
+  }
+  sync();
+  if (*s_last == 0) {
+    return;
+  }
+  __threadfence();  // all arrivals, before the parts are read
+  for (int r = warp; r < args.group; r += kWarps) {
+    store(r, decode_combine::merge_row<kHeadDim>(
+                 args.partial_out + (first_row + r) * kHeadDim, int64_t{args.group} * kHeadDim,
+                 args.partial_lse + first_row + r, args.group, item.num_splits, lane, row));
+  }
+}
+
+}  // namespace hopskip::cuda
+
+#endif  // HOPSKIP_KERNELS_CUDA_COMMON_DECODE_COMBINE_CUH_
