@@ -49,21 +49,24 @@ struct AttentionConfig {
 
   int max_sequences = 1;
   int64_t max_pages = 0;  // entries of all page tables of a plan together; 0 with page_size == 0
+
+  // The one kernel to use, by its name in attention_candidates(); empty: the first that can run.
+  std::string kernel = {};
 };
 
 // One sequence of a step. Query i stands at position kv_len − q_len + i of its sequence.
 struct PlannedSequence {
-  int64_t q_begin = 0;  // its first row in q, out and lse
-  int64_t q_len = 1;    // decode: 1
-  int64_t kv_len = 0;   // keys, this step's included
+  int64_t q_begin = 0;                  // its first row in q, out and lse
+  int64_t q_len = 1;                    // decode: 1
+  int64_t kv_len = 0;                   // keys, this step's included
   int64_t kv_begin = 0;                 // contiguous: its first token in k and v
   std::span<const int32_t> pages = {};  // paged: page p holds keys [p · page_size, …)
   double factor = 0.0;                  // of λ = min(1, factor / kv_len); 0: dense
 };
 
 // Device pointers and strides (in elements) of one call. Rows of head_dim elements are contiguous;
-// every pointer is 16-byte aligned and every stride a multiple of 16 bytes. A stride of 0 means the
-// dense layout given in brackets.
+// q, out, k and v are 16-byte aligned and every stride is a multiple of 16 bytes. A stride of 0
+// means the dense layout given in brackets.
 struct AttentionTensors {
   const void* q = nullptr;  // [q rows][num_heads][head_dim]
   int64_t q_row_stride = 0;
@@ -109,8 +112,9 @@ class Attention {
   Attention& operator=(Attention&&) noexcept;
 
   // What the following calls of run() compute. Everything is checked before anything is copied; the
-  // copy is ordered on `stream`. A captured graph of run() follows later plans of the same object.
-  // Throws InvalidArgument naming the sequence and field.
+  // copy is ordered on `stream`. A captured graph of run() follows later plans of the same object,
+  // which must fit the tensors that it was captured with. Not itself to be captured. Throws
+  // InvalidArgument naming the sequence and field, Device.
   void plan(std::span<const PlannedSequence> sequences, CudaStream stream = nullptr);
 
   // Launches the planned attention on `stream`. Allocates nothing and does not synchronise; may be
@@ -137,14 +141,14 @@ struct AttentionCandidate {
   std::string name;
   std::string why_not;  // empty: it can
 };
-// All kernels in order of preference; Attention takes the first that can run. Throws nothing: where
-// no GPU is found, each line says so.
+// The kernels of the config's phase in order of preference; Attention takes the first that can run.
+// Throws nothing: where no GPU is found, each line says so.
 std::vector<AttentionCandidate> attention_candidates(const AttentionConfig& config);
 
 // The GPUs of this machine, for people; empty without driver or device.
 struct GpuInfo {
   int device = 0;
-  std::string name;  // "NVIDIA H200"
+  std::string name;            // "NVIDIA H200"
   int compute_capability = 0;  // 90
   int64_t memory_bytes = 0;
   int multiprocessors = 0;

@@ -23,10 +23,10 @@ struct GpuProperties {
 struct Launch {
   const AttentionConfig& config;
   const AttentionArgs& args;
-  int64_t q_rows;      // extents of q and out, …
-  int64_t kv_tokens;   // … of contiguous k and v, …
-  int64_t num_pages;   // … or of paged ones
-  int num_ctas;        // of the persistent grid
+  int64_t q_rows;     // extents of q and out, …
+  int64_t kv_tokens;  // … of contiguous k and v, …
+  int64_t num_pages;  // … or of paged ones
+  int num_ctas;       // of the persistent grid
   CudaStream stream;
 };
 
