@@ -1,0 +1,3 @@
+#include "kernels/cuda/sm80/attention_prefill/launch.cuh"
+
+template void hopskip::cuda::sm80::launch_prefill<__nv_bfloat16, 128>(const hopskip::cuda::Launch&);
