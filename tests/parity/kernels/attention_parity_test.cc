@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <numbers>
 #include <random>
 #include <vector>
 
@@ -17,12 +16,14 @@
 #include "hopskip/error.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/simd/attention_kernels.h"
+#include "support/attention_check.h"
 
 namespace hopskip {
 namespace {
 
 using test::AttentionCase;
 using test::AttentionData;
+using test::worst_difference;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -197,78 +198,6 @@ ReferenceInput reference_input(const Inputs& in, const test::SequenceCase& s, si
           in.data[i].v.data()};
 }
 
-// How far votes may lie from the threshold and still differ, in log2 units: both scores that a vote
-// compares are sums of head_dim float products, each off by at most head_dim · 2^-24 · Σ|q k| ≤
-// head_dim · 2^-24 · |q| |k|; a soft-cap's tanh adds 2^-20 of the cap.
-double rounding_band(const Inputs& in, size_t i) {
-  const auto largest_norm = [&](const std::vector<float>& rows) {
-    double largest = 0.0;
-    for (size_t begin = 0; begin < rows.size(); begin += in.shape.head_dim) {
-      double sum = 0.0;
-      for (int d = 0; d < in.shape.head_dim; ++d) {
-        sum += double{rows[begin + d]} * rows[begin + d];
-      }
-      largest = std::max(largest, sum);
-    }
-    return std::sqrt(largest);
-  };
-  const double score = in.shape.head_dim * std::ldexp(1.0, -24) * in.shape.scale *
-                       largest_norm(in.data[i].q) * largest_norm(in.data[i].k);
-  return std::numbers::log2e * 2.0 * (score + std::ldexp(in.shape.softcap, -20));
-}
-
-// The obvious computation with the kernel's dtypes: fp32 scores and softmax over the kept keys, the
-// weights rounded to bf16 where the kernel does.
-std::vector<float> naive(const AttentionCase& c, const Inputs& in, size_t i, const TilePlan& plan,
-                         const SkipMap& map, bool round_weights) {
-  const test::SequenceCase& s = c.sequences[i];
-  const AttentionData& data = in.data[i];
-  std::vector<float> out(data.q.size(), 0.0f);
-  std::vector<float> p(s.kv_len);
-  for (int64_t row = 0; row < s.q_len * c.num_heads; ++row) {
-    const int64_t token = row / c.num_heads;
-    const int head = static_cast<int>(row % c.num_heads);
-    const int64_t kv_head = head / in.shape.group();
-    const KeyRange keys = visible_keys(in.shape, s.kv_len - s.q_len + token, s.kv_len);
-    float m = -kInfinity;
-    for (int64_t key = keys.begin; key < keys.end; ++key) {
-      float dot = 0.0f;
-      for (int d = 0; d < c.head_dim; ++d) {
-        dot += data.q[row * c.head_dim + d] *
-               data.k[(key * c.num_kv_heads + kv_head) * c.head_dim + d];
-      }
-      dot *= in.shape.scale;
-      p[key] = c.softcap > 0.0f ? c.softcap * std::tanh(dot / c.softcap) : dot;
-      m = std::max(m, p[key]);
-    }
-    float l = c.sinks ? std::exp(in.sinks[head] - m) : 0.0f;
-    for (int64_t key = keys.begin; key < keys.end; ++key) {
-      const bool skipped =
-          map.at(head / plan.heads, token / plan.rows, key / plan.keys) == TileState::kSkipped;
-      const float weight = skipped ? 0.0f : std::exp(p[key] - m);
-      l += weight;
-      p[key] = round_weights ? static_cast<float>(bf16(weight)) : weight;
-    }
-    for (int d = 0; d < c.head_dim; ++d) {
-      float sum = 0.0f;
-      for (int64_t key = keys.begin; key < keys.end; ++key) {
-        sum += p[key] * data.v[(key * c.num_kv_heads + kv_head) * c.head_dim + d];
-      }
-      out[row * c.head_dim + d] = sum / l;
-    }
-  }
-  return out;
-}
-
-double worst_difference(const std::vector<float>& a, const std::vector<double>& b) {
-  double worst = 0.0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(a[i] - b[i]);
-    worst = difference <= worst ? worst : difference;  // NaN sticks
-  }
-  return worst;
-}
-
 // Compares a result with the reference; returns how many tiles were skipped.
 uint64_t expect_parity(const AttentionCase& c, const Inputs& in, const RunOptions& options,
                        const Result& result) {
@@ -284,14 +213,8 @@ uint64_t expect_parity(const AttentionCase& c, const Inputs& in, const RunOption
 
     const SkipMap& map = result.maps[i];
     EXPECT_EQ(map.states.size(), want.map.states.size());
-    const double band = rounding_band(in, i);
-    int64_t excused = 0;
-    int64_t wrong = 0;
-    for (size_t t = 0; t < map.states.size(); ++t) {
-      const bool near = want.map.states[t] != TileState::kInvisible && want.margin[t] < band;
-      excused += near;
-      wrong += map.states[t] != want.map.states[t] && !near;
-    }
+    const double band = test::rounding_band(input);
+    const auto [wrong, excused] = test::check_map(map, want, band);
     EXPECT_EQ(wrong, 0) << "of " << map.states.size() << " tiles, band " << band;
     if (threshold < 0.0) {  // at 0 the tile of the maximum is on the threshold
       EXPECT_LE(excused, 1 + std::ssize(map.states) / 200) << "the rounding band excuses too much";
@@ -302,7 +225,12 @@ uint64_t expect_parity(const AttentionCase& c, const Inputs& in, const RunOption
     }
     const bool bf16_weights =
         options.level == SimdLevel::kAvx512Bf16 && options.dtype == DType::kBF16;
-    const double naive_error = worst_difference(naive(c, in, i, plan, map, bf16_weights), want.out);
+    const auto round_weight = [&](float weight) {
+      return bf16_weights ? static_cast<float>(bf16(weight)) : weight;
+    };
+    const auto exact = [](float value) { return value; };
+    const double naive_error =
+        worst_difference(test::naive_attention(input, plan, map, round_weight, exact), want.out);
     const double error = worst_difference(result.out[i], want.out);
     // What float weights may be off by, and the tanh of a soft-cap (2^-22 of it in a score).
     const double floor = 2e-6 + std::ldexp(c.softcap, -22);
@@ -311,14 +239,7 @@ uint64_t expect_parity(const AttentionCase& c, const Inputs& in, const RunOption
     EXPECT_LE(worst_difference(result.lse[i], want.lse), bf16_weights ? 2.1e-3 : 2e-5);
 
     for (int head = 0; head < c.num_heads; ++head) {
-      SkipCounts counts;
-      for (int64_t row = 0; row < map.row_tiles; ++row) {
-        for (int64_t key = 0; key < map.key_tiles; ++key) {
-          const TileState state = map.at(head / plan.heads, row, key);
-          counts.tiles += state != TileState::kInvisible;
-          counts.skipped += state == TileState::kSkipped;
-        }
-      }
+      const SkipCounts counts = test::counts_of_head(map, plan, head);
       EXPECT_EQ(result.counts[i * c.num_heads + head], counts) << "head " << head;
       skipped += counts.skipped;
     }
