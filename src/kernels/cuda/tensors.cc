@@ -44,10 +44,10 @@ struct Stride {
 };
 
 // No stride may be smaller than what lies within it: rows of `columns` elements of `bytes` bytes,
-// and what smaller strides span.
+// and what smaller strides span. Of equal strides the first given is blamed last.
 template <size_t kCount>
 void check_strides(std::array<Stride, kCount> strides, int columns, int bytes) {
-  std::ranges::sort(strides, {}, &Stride::value);
+  std::ranges::stable_sort(strides, {}, &Stride::value);
   int64_t within = columns;
   for (const Stride& stride : strides) {
     require(stride.value > 0 && stride.value <= kMaxStride, "{} is {}; it must lie in 1…{}",
@@ -78,13 +78,12 @@ void set_queries(const AttentionConfig& config, const AttentionTensors& t, Atten
   args.out_head_stride = or_default(t.out_head_stride, d);
   args.out_row_stride = or_default(t.out_row_stride, int64_t{config.num_heads} * d);
   constexpr int kBytes = 2;
-  check_strides(std::array<Stride, 2>{{{"q_row_stride", args.q_row_stride, t.q_rows},
-                                       {"q_head_stride", args.q_head_stride, config.num_heads}}},
+  check_strides(std::array<Stride, 2>{{{"q_head_stride", args.q_head_stride, config.num_heads},
+                                       {"q_row_stride", args.q_row_stride, t.q_rows}}},
                 d, kBytes);
-  check_strides(
-      std::array<Stride, 2>{{{"out_row_stride", args.out_row_stride, t.q_rows},
-                             {"out_head_stride", args.out_head_stride, config.num_heads}}},
-      d, kBytes);
+  check_strides(std::array<Stride, 2>{{{"out_head_stride", args.out_head_stride, config.num_heads},
+                                       {"out_row_stride", args.out_row_stride, t.q_rows}}},
+                d, kBytes);
 }
 
 void set_keys(const AttentionConfig& config, const AttentionTensors& t, AttentionArgs& args) {
@@ -100,14 +99,14 @@ void set_keys(const AttentionConfig& config, const AttentionTensors& t, Attentio
   if (config.page_size > 0) {
     args.page_log2 = std::countr_zero(static_cast<uint32_t>(config.page_size));
     args.kv.page = or_default(t.kv_page_stride, config.page_size * token);
-    check_strides(std::array<Stride, 3>{{{"kv_page_stride", args.kv.page, t.num_pages},
+    check_strides(std::array<Stride, 3>{{head,
                                          {"kv_token_stride", args.kv.token, config.page_size},
-                                         head}},
+                                         {"kv_page_stride", args.kv.page, t.num_pages}}},
                   d, bytes);
   } else {
     require(t.kv_page_stride == 0, "kv_page_stride is {} without pages; leave it 0",
             t.kv_page_stride);
-    check_strides(std::array<Stride, 2>{{{"kv_token_stride", args.kv.token, t.kv_tokens}, head}}, d,
+    check_strides(std::array<Stride, 2>{{head, {"kv_token_stride", args.kv.token, t.kv_tokens}}}, d,
                   bytes);
   }
 }
