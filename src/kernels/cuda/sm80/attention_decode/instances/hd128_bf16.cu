@@ -1,0 +1,4 @@
+#include "kernels/cuda/sm80/attention_decode/launch.cuh"
+
+template void hopskip::cuda::sm80::launch_decode<__nv_bfloat16, __nv_bfloat16, 128>(
+    const hopskip::cuda::Launch&);

@@ -1,0 +1,3 @@
+#include "kernels/cuda/sm80/attention_decode/launch.cuh"
+
+template void hopskip::cuda::sm80::launch_decode<__half, __half, 256>(const hopskip::cuda::Launch&);
