@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ struct AttentionCase {
   double factor = 1.0;  // threshold scale factor; 0: dense
   int stretch = 16;     // keys that are hot or cold together
 };
+
+// For the messages of GoogleTest.
+inline void PrintTo(const AttentionCase& c, std::ostream* out) { *out << c.name; }
 
 inline std::vector<AttentionCase> attention_cases() {
   constexpr Phase kDecode = Phase::kDecode;

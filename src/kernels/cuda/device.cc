@@ -35,6 +35,11 @@ GpuCount count_gpus() {
   const cudaError_t error = cudaGetDeviceCount(&gpus.count);
   if (error != cudaSuccess) {
     cudaGetLastError();
+    int driver = 0;
+    if (error == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
+        driver == 0) {
+      return {0, "no NVIDIA driver is installed"};  // CUDA calls that too old, too
+    }
     return {0, cudaGetErrorString(error)};
   }
   if (gpus.count == 0) {

@@ -1,45 +1,33 @@
 #include "kernels/cuda/select.h"
 
-#include <array>
 #include <string>
 
 #include "base/check.h"
 #include "kernels/cuda/config_check.h"
 #include "kernels/cuda/device.h"
-#if __has_include("kernels/cuda/sm90/attention_prefill/launch.h")
-#include "kernels/cuda/sm90/attention_prefill/launch.h"
-#define HOPSKIP_SM90_PREFILL &kSm90Prefill,
-#else
-#define HOPSKIP_SM90_PREFILL
-#endif
-#if __has_include("kernels/cuda/sm90/attention_decode/launch.h")
-#include "kernels/cuda/sm90/attention_decode/launch.h"
-#define HOPSKIP_SM90_DECODE &kSm90Decode,
-#else
-#define HOPSKIP_SM90_DECODE
-#endif
-#if __has_include("kernels/cuda/sm80/attention_prefill/launch.h")
-#include "kernels/cuda/sm80/attention_prefill/launch.h"
-#define HOPSKIP_SM80_PREFILL &kSm80Prefill,
-#else
-#define HOPSKIP_SM80_PREFILL
-#endif
-#if __has_include("kernels/cuda/sm80/attention_decode/launch.h")
 #include "kernels/cuda/sm80/attention_decode/launch.h"
-#define HOPSKIP_SM80_DECODE &kSm80Decode,
-#else
-#define HOPSKIP_SM80_DECODE
+#include "kernels/cuda/sm80/attention_prefill/launch.h"
+#ifdef HOPSKIP_SM90_DECODE
+#include "kernels/cuda/sm90/attention_decode/launch.h"
+#endif
+#ifdef HOPSKIP_SM90_PREFILL
+#include "kernels/cuda/sm90/attention_prefill/launch.h"
 #endif
 
 namespace hopskip::cuda {
 namespace {
 
-// A new GPU generation is a row here.
-const std::vector<const AttentionKernel*>& kernels() {
-  static const std::vector<const AttentionKernel*> kKernels = {
-      HOPSKIP_SM90_PREFILL HOPSKIP_SM90_DECODE HOPSKIP_SM80_PREFILL HOPSKIP_SM80_DECODE};
-  return kKernels;
-}
+// A new GPU generation is a row here. Pointers, because the rows are constants of other files.
+constexpr const AttentionKernel* kKernels[] = {
+#ifdef HOPSKIP_SM90_PREFILL
+    &kSm90Prefill,
+#endif
+#ifdef HOPSKIP_SM90_DECODE
+    &kSm90Decode,
+#endif
+    &kSm80Prefill,
+    &kSm80Decode,
+};
 
 // The GPU that a config names, or why there is none.
 struct Gpu {
@@ -71,10 +59,13 @@ std::string why_not(const AttentionKernel& kernel, const AttentionConfig& config
 }
 
 void check_name(const AttentionConfig& config) {
+  if (config.kernel.empty()) {
+    return;
+  }
   std::string names;
-  for (const AttentionKernel* kernel : kernels()) {
+  for (const AttentionKernel* kernel : kKernels) {
     if (kernel->phase == config.phase) {
-      if (config.kernel.empty() || config.kernel == kernel->name) {
+      if (config.kernel == kernel->name) {
         return;
       }
       names += fmt::format("{}'{}'", names.empty() ? "" : ", ", kernel->name);
@@ -86,13 +77,13 @@ void check_name(const AttentionConfig& config) {
 
 }  // namespace
 
-std::span<const AttentionKernel* const> attention_kernels() { return kernels(); }
+std::span<const AttentionKernel* const> attention_kernels() { return kKernels; }
 
 const AttentionKernel& select_kernel(const AttentionConfig& config) {
   check_name(config);
   const Gpu gpu = find_gpu(config.device);
   std::string reasons;
-  for (const AttentionKernel* kernel : kernels()) {
+  for (const AttentionKernel* kernel : kKernels) {
     if (kernel->phase != config.phase) {
       continue;
     }

@@ -55,6 +55,7 @@ TEST(Candidates, AreAskedWithoutThrowing) {
   for (const Phase phase : kPhases) {
     const AttentionConfig config = test::valid_config(phase);
     const std::vector<AttentionCandidate> candidates = attention_candidates(config);
+    EXPECT_FALSE(candidates.empty());
     for (const AttentionCandidate& candidate : candidates) {
       EXPECT_FALSE(candidate.name.empty());
       if (list_gpus().empty()) {
