@@ -17,6 +17,7 @@ run: ## install what is missing, build, and compare dense with skipping on a lon
 
 test: ## build everything and run every test, the sanitizers and the fuzz targets
 	tools/setup.sh run test
+	tools/cuda_toolkit.sh >/dev/null
 	tools/fetch_model.sh
 	tools/fetch_text.py "$(CACHE)"
 	HOPSKIP_PYTHON=$$(tools/test_environment.sh) && export HOPSKIP_PYTHON && "$$HOPSKIP_PYTHON" tools/run_tests.py

@@ -6,6 +6,8 @@ source "$(dirname "$0")/common.sh"
 cd "$(dirname "$0")/.."
 
 preset=$1
+CUDACXX=$(tools/cuda_toolkit.sh --no-fetch)
+export CUDACXX
 if [[ $preset != run || ! -f build/build.ninja ]]; then
   step "configure preset $preset" cmake --preset "$preset"
 fi
