@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "command.h"
+#include "gpu_info.h"
 #include "kernels/backend.h"
 #include "model_flags.h"
 #include "table.h"
@@ -15,9 +16,9 @@ namespace hopskip::apps {
 namespace {
 
 constexpr const char* kFooter = R"(Examples:
-  hopskip info                       devices and CPU features
+  hopskip info                       devices, CPU features, GPU kernels
   hopskip info smollm2-135m          what the model is and how its attention runs
-  hopskip info model.gguf --explain  and what each line means)";
+  hopskip info model.gguf --explain  what each line means, why a kernel does not run)";
 
 std::string cpu_features() {
   std::string features;
@@ -52,6 +53,8 @@ struct InfoCommand {
     fmt::print("hopskip {}\n", HOPSKIP_VERSION);
     fmt::print("cpu: {} threads, {}\n\n", std::thread::hardware_concurrency(), cpu_features());
     print_backends({.threads = options.threads, .simd = options.simd});
+    fmt::print("\n");
+    print_gpus(explain);
     if (!model.model().empty()) {
       fmt::print("\n");
       print_model(LLM(options).info());
@@ -70,7 +73,8 @@ struct InfoCommand {
       }
       table.add({std::string(entry.name), state, std::string(entry.summary)});
     }
-    table.add({"cuda", "no: not in this build", "NVIDIA GPUs"});
+    table.add({"cuda", "no: the engine computes on the CPU",
+               "NVIDIA GPUs, whose attention is a library (below)"});
     fmt::print("{}", table.text());
   }
 

@@ -1,0 +1,13 @@
+// What `hopskip info` says about GPUs.
+#ifndef HOPSKIP_APPS_GPU_INFO_H_
+#define HOPSKIP_APPS_GPU_INFO_H_
+
+namespace hopskip::apps {
+
+// The GPUs, and which attention kernel runs for usual shapes; explain: why each other one does not.
+// Without a GPU, or without kernels in this build: the reason.
+void print_gpus(bool explain);
+
+}  // namespace hopskip::apps
+
+#endif  // HOPSKIP_APPS_GPU_INFO_H_
