@@ -52,14 +52,19 @@ def test_the_library_shows_public_symbols_only(prefix):
 
 
 @pytest.fixture(scope="module")
-def example(prefix, tmp_path_factory):
-    toolkit = re.search(r"^FIND_PACKAGE_MESSAGE_DETAILS_CUDAToolkit:INTERNAL=.*\[(/.*)/bin\]",
-                        (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE)
-    if not toolkit:
+def toolkit():
+    found = re.search(r"^FIND_PACKAGE_MESSAGE_DETAILS_CUDAToolkit:INTERNAL=.*\[(/.*)/bin\]",
+                      (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE)
+    if not found:
         pytest.skip(f"{BUILD} is built without CUDA")
+    return found.group(1)
+
+
+@pytest.fixture(scope="module")
+def example(prefix, toolkit, tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     output("cmake", "-S", tree.ROOT / "examples/attention", "-B", folder, "-G", "Ninja",
-           f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCUDAToolkit_ROOT={toolkit.group(1)}")
+           f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCUDAToolkit_ROOT={toolkit}")
     assert str(prefix) in (folder / "CMakeCache.txt").read_text()
     output("cmake", "--build", folder)
     return folder / "attention_example"
@@ -75,3 +80,21 @@ def test_an_outside_project_uses_it(example):
     reason = re.fullmatch(r"attention_example: unsupported: (\S.*)\n", done.stderr)
     assert done.returncode == 1 and done.stdout == "" and reason, done
     pytest.skip("configured, built and linked, but not computed: " + reason.group(1))
+
+
+GUIDE = """#include <cuda_runtime.h>
+#include "hopskip/attention.h"
+struct Request { int64_t row, keys; std::vector<int32_t> pages; };
+void guide(const std::vector<Request>& requests, cudaStream_t stream, const void* q, void* out, const void* k,
+           const void* v, int64_t rows, int64_t pages_in_pool, hopskip::SkipCounts* device_counts) {
+"""
+
+
+def test_the_guide_compiles(prefix, toolkit, tmp_path):
+    blocks = re.findall(r"^```cpp\n(.*?)^```$", (tree.ROOT / "docs/howto/attention_library.md").read_text(),
+                        re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 4
+    source = tmp_path / "guide.cc"
+    source.write_text(GUIDE + "".join(blocks) + "}\n")
+    output("c++", "-std=c++20", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Werror", "-fsyntax-only",
+           "-I", prefix / "include", "-isystem", f"{toolkit}/include", source)
