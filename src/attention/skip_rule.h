@@ -36,6 +36,13 @@ HOPSKIP_HD inline bool row_agrees_to_skip(Real tile_max, Real running_max, Real 
          tile_max < running_max + threshold_log2;
 }
 
+// The same rule for one running maximum and many tiles: a row agrees to skip exactly the tiles with
+// tile_max < skip_bound(running_max, t). Below every finite score lies −inf alone, which is the
+// case that row_agrees_to_skip names; NaN gives that bound, too.
+HOPSKIP_HD inline float skip_bound(float running_max, float threshold_log2) {
+  return fmaxf(running_max + threshold_log2, -std::numeric_limits<float>::max());
+}
+
 // t = log2(min(1, factor / keys)) for a sequence with `keys` > 0 keys at this step; factor ≥ 0, and
 // a factor of 0 is dense attention. Clamped so that a skipped tile can never hold a row's maximum.
 inline float skip_threshold_log2(double factor, int64_t keys) {

@@ -56,7 +56,8 @@ inline bool is_seed_key(int64_t key, int64_t begin, int64_t end, int keys) {
 }
 
 // The span visited as number `visit` of spans [first, last].
-constexpr int64_t visited_span(VisitOrder order, int64_t visit, int64_t first, int64_t last) {
+template <typename Int>
+constexpr Int visited_span(VisitOrder order, Int visit, Int first, Int last) {
   switch (order) {
     case VisitOrder::kFirstToLast:
       return first + visit;

@@ -38,7 +38,7 @@ struct AttentionKernel {
   // The plan it follows. split_keys: decode, keys of one CTA's range.
   TilePlan (*tile_plan)(const AttentionConfig& config, int split_keys);
   // Prefill: query tokens of one work item (one head, one CTA).
-  int rows_per_item;
+  int (*rows_per_item)(const AttentionConfig& config);
   // Decode: split_keys is a multiple of this.
   int split_multiple;
   int ctas_per_multiprocessor;

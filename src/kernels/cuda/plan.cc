@@ -205,7 +205,7 @@ StepPlan make_step_plan(const AttentionConfig& config, const AttentionKernel& ke
     plan.q_rows = std::max(plan.q_rows, s.q_begin + s.q_len);
     seen.push_back(seen_keys(shape, s));
     if (config.phase == Phase::kPrefill) {
-      prefill_items += divide_up(s.q_len, kernel.rows_per_item) * config.num_heads;
+      prefill_items += divide_up(s.q_len, kernel.rows_per_item(config)) * config.num_heads;
       check(prefill_items <= kMax32, ErrorCode::kInvalidArgument,
             "sequence {}: the plan has more than {} work items; plan fewer tokens at once", index,
             kMax32);

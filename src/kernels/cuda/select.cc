@@ -7,24 +7,16 @@
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/sm80/attention_decode/launch.h"
 #include "kernels/cuda/sm80/attention_prefill/launch.h"
-#ifdef HOPSKIP_SM90_DECODE
 #include "kernels/cuda/sm90/attention_decode/launch.h"
-#endif
-#ifdef HOPSKIP_SM90_PREFILL
 #include "kernels/cuda/sm90/attention_prefill/launch.h"
-#endif
 
 namespace hopskip::cuda {
 namespace {
 
 // A new GPU generation is a row here. Pointers, because the rows are constants of other files.
 constexpr const AttentionKernel* kKernels[] = {
-#ifdef HOPSKIP_SM90_PREFILL
     &kSm90Prefill,
-#endif
-#ifdef HOPSKIP_SM90_DECODE
     &kSm90Decode,
-#endif
     &kSm80Prefill,
     &kSm80Decode,
 };

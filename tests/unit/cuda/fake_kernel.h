@@ -15,7 +15,7 @@ inline AttentionKernel fake_kernel(Phase phase) {
                ? TilePlan{1, 1, 16, 64, VisitOrder::kFirstToLast, MaxSeed::kEnds, split_keys}
                : TilePlan{64, 1, 16, 128};
   };
-  kernel.rows_per_item = 128;
+  kernel.rows_per_item = [](const AttentionConfig&) { return 128; };
   kernel.split_multiple = 64;
   kernel.ctas_per_multiprocessor = 1;
   return kernel;

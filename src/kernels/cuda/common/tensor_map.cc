@@ -38,6 +38,33 @@ CUtensorMapDataType data_type(ScalarType type) {
 
 }  // namespace
 
+RowTensor q_tensor(const Launch& launch) {
+  const AttentionArgs& args = launch.args;
+  return {.data = args.q,
+          .type = launch.config.q_type,
+          .columns = launch.config.head_dim,
+          .tokens = launch.q_rows,
+          .heads = args.num_heads,
+          .pages = 1,
+          .token_stride = args.q_row_stride,
+          .head_stride = args.q_head_stride,
+          .page_stride = launch.q_rows * args.q_row_stride};
+}
+
+RowTensor kv_tensor(const Launch& launch, const void* data) {
+  const AttentionArgs& args = launch.args;
+  const bool paged = args.page_size > 0;
+  return {.data = data,
+          .type = launch.config.kv_type,
+          .columns = launch.config.head_dim,
+          .tokens = paged ? args.page_size : launch.kv_tokens,
+          .heads = args.num_kv_heads,
+          .pages = paged ? launch.num_pages : 1,
+          .token_stride = args.kv.token,
+          .head_stride = args.kv.head,
+          .page_stride = paged ? args.kv.page : launch.kv_tokens * args.kv.token};
+}
+
 CUtensorMap make_tensor_map(const RowTensor& tensor, int box_columns, int box_tokens) {
   const int bytes = scalar_bytes(tensor.type);
   const cuuint64_t extents[] = {
@@ -62,6 +89,11 @@ CUtensorMap make_tensor_map(const RowTensor& tensor, int box_columns, int box_to
       tensor.columns, tensor.tokens, tensor.token_stride, tensor.heads, tensor.head_stride,
       tensor.pages, tensor.page_stride, static_cast<int>(result));
   return map;
+}
+
+void check_launch(cudaError_t error, std::string_view kernel) {
+  check(error == cudaSuccess, ErrorCode::kDevice, "the {} kernel did not start: {}", kernel,
+        cudaGetErrorString(error));
 }
 
 }  // namespace hopskip::cuda

@@ -66,6 +66,8 @@ TilePlan tile_plan(const AttentionConfig& config, int /*split_keys*/) {
           .split = 0};
 }
 
+int rows_per_item(const AttentionConfig& /*config*/) { return sm80::kPrefillRows; }
+
 void launch(const Launch& launch) { find_instance(launch.config)->launch(launch); }
 
 }  // namespace
@@ -74,7 +76,7 @@ const AttentionKernel kSm80Prefill{.name = "sm80 prefill",
                                    .phase = Phase::kPrefill,
                                    .why_not = why_not,
                                    .tile_plan = tile_plan,
-                                   .rows_per_item = sm80::kPrefillRows,
+                                   .rows_per_item = rows_per_item,
                                    .split_multiple = 1,
                                    .ctas_per_multiprocessor = sm80::kPrefillCtas,
                                    .launch = launch};

@@ -13,15 +13,9 @@ inline constexpr int kPrefillVoteRows = 64;
 inline constexpr int kPrefillSliceKeys = 16;
 
 inline constexpr VisitOrder kPrefillOrder = VisitOrder::kSinkDiagonalInward;
-// With a window the first span differs between the warpgroups of a CTA; from the last on they agree.
+// With a window the first span differs between the warpgroups of a CTA; from the last on they
+// agree.
 inline constexpr VisitOrder kPrefillWindowOrder = VisitOrder::kLastToFirst;
-
-// A weight may grow to 2^8 before sums are rescaled: their fp32 has room, and the rescaling, which
-// with every new maximum would be a tenth of the softmax, becomes rare.
-inline constexpr float kPrefillSlackLog2 = 8.0f;
-// Base of a row that has seen nothing: below every finite score, and finite, so that −inf − base is
-// −inf.
-inline constexpr float kPrefillNoBase = -1.5e38f;
 
 struct PrefillConfig {
   int consumers;  // warpgroups of 64 rows
@@ -43,14 +37,7 @@ constexpr PrefillConfig prefill_config(int head_dim) {
     case 64:
       return {3, 128, 4, 4, 160, 32};  // 152 KB
     case 128:
-#ifndef PF_KEYS
-#define PF_KEYS 128
-#endif
-#ifndef PF_K
-#define PF_K 3
-#define PF_V 2
-#endif
-      return {3, PF_KEYS, PF_K, PF_V, 160, 32};  // 208 KB
+      return {3, 128, 3, 2, 160, 32};  // 208 KB
     default:
       return {2, 64, 2, 2, 232, 40};  // 256: 192 KB
   }

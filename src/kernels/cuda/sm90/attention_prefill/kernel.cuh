@@ -28,6 +28,7 @@
 #include "attention/skip_rule.h"
 #include "attention/tile_plan.h"
 #include "kernels/cuda/common/macros.cuh"
+#include "kernels/cuda/common/online_softmax.cuh"
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/common/prefill_schedule.cuh"
 #include "kernels/cuda/kernel_params.h"
@@ -78,7 +79,7 @@ struct PrefillKernel {
   static_assert(kHeadDim % 64 == 0 && kSlices * kPrefillSliceKeys == kKeys && kSlices <= 32);
 
   // Named barriers; 0 is __syncthreads.
-  static constexpr int kVoteBarrier = 1;  // + group: all warps' votes are written
+  static constexpr int kGroupBarrier = 1;  // + group: of one warpgroup
 
   // The producer writes an item while consumers may be at the end of the one before the last.
   static constexpr int kWorkSlots = 4;
@@ -89,6 +90,7 @@ struct PrefillKernel {
     alignas(1024) T v[kVStages][kPanels][kKeys][64];
     uint32_t votes[kConsumers][kKStages][4];  // [group][stage][warp]: slices all rows may skip
     PrefillWork work[kWorkSlots];
+    uint64_t voted[kConsumers];
     uint64_t q_full;   // work[] and Q of the item have arrived
     uint64_t q_empty;  // consumers have issued their last product with Q
     uint64_t k_full[kKStages];
@@ -194,8 +196,8 @@ struct PrefillKernel {
         }
       }
       for (int visit = 0; visit <= work.last_tile - work.first_tile; ++visit) {
-        const int key = kKeys * static_cast<int>(visited_span(visit_order(args), visit,
-                                                              work.first_tile, work.last_tile));
+        const int key =
+            kKeys * visited_span(visit_order(args), visit, work.first_tile, work.last_tile);
         ptx::mbarrier_wait(&s.k_empty[ring_k.stage], ring_k.phase ^ 1);
         load_tile(args, &maps.k, maps.box_keys, work, key, s.k[ring_k.stage],
                   &s.k_full[ring_k.stage]);
@@ -228,15 +230,17 @@ struct PrefillKernel {
     int2 visible_tiles;   // [x, y): some row of this warpgroup sees a key
     int2 unmasked_tiles;  // [x, y): every row sees every key
     int tail_tile;        // reaches beyond the last key; −1: none does
-    // Scores; then, of slice i, r_s[8 i … 8 i + 3] hold the bits of the packed weights, the A operand
-    // of O += P · V: in an array of their own they would be live together with the scores.
+    // Scores; then, of slice i, r_s[8 i … 8 i + 3] hold the bits of the packed weights, the A
+    // operand of O += P · V: in an array of their own they would be live together with the scores.
     float r_s[kKeys / 2];
     float r_o[kHeadDim / 2];  // sum of weights · V
     float r_m[2];             // running maximum of the raw scores, [h]
-    float r_base[2];          // log2 units: at most kPrefillSlackLog2 below the running maximum
+    float r_base[2];          // log2 units: at most kSlackLog2 below the running maximum
     float r_l[2];             // running sum of this thread's weights
-    uint32_t wanted;          // slices that take part
-    int left_out;             // slices that did not, in this item
+    float r_threshold[2];  // log2(λ) in raw scores; +inf: a row that does not exist and abstains
+    uint32_t vote_phase = 0;
+    uint32_t wanted;  // slices that take part
+    int left_out;     // slices that did not, in this item
 
     __device__ Consumer(const AttentionArgs& args_in, Shared& shared, int group_in)
         : args(args_in),
@@ -290,29 +294,43 @@ struct PrefillKernel {
         clear_values_behind(work->kv_len - tile * kKeys);
       }
       const uint64_t v = ptx::advance(desc_v, ring_v.stage * static_cast<int>(sizeof(s.v[0])));
-      const auto add_slice = [&](int i) {
-        const uint32_t a[4] = {__float_as_uint(r_s[8 * i]), __float_as_uint(r_s[8 * i + 1]),
-                               __float_as_uint(r_s[8 * i + 2]), __float_as_uint(r_s[8 * i + 3])};
-        ptx::wgmma_rs<T, kHeadDim>(r_o, a, ptx::advance(v, i * kPrefillSliceKeys * 128));
-      };
       if (!kSkip || wanted == kAllSlices) {
-        ptx::wgmma_fence();
-        HOPSKIP_UNROLL
-        for (int i = 0; i < kSlices; ++i) {
-          add_slice(i);
-        }
+        add_slices<0, kSlices, kAllSlices>(v);
       } else {
-        HOPSKIP_UNROLL
-        for (int i = 0; i < kSlices; ++i) {
-          if ((wanted >> i & 1) != 0) {
-            ptx::wgmma_fence();
-            add_slice(i);
-          }
+        add_subset<0>(v, wanted & 15);
+        if constexpr (kSlices > 4) {
+          add_subset<4>(v, wanted >> 4);
+        }
+      }
+      ptx::wgmma_wait<0>();
+      ptx::pin_accumulators(r_o);
+    }
+
+    template <int kFirst, int kCount, uint32_t kSubset>
+    __device__ void add_slices(uint64_t v) {
+      ptx::wgmma_fence();
+      HOPSKIP_UNROLL
+      for (int i = kFirst; i < kFirst + kCount; ++i) {
+        if ((kSubset >> (i - kFirst) & 1) != 0) {
+          const uint32_t a[4] = {__float_as_uint(r_s[8 * i]), __float_as_uint(r_s[8 * i + 1]),
+                                 __float_as_uint(r_s[8 * i + 2]), __float_as_uint(r_s[8 * i + 3])};
+          ptx::wgmma_rs<T, kHeadDim>(r_o, a, ptx::advance(v, i * kPrefillSliceKeys * 128));
         }
       }
       ptx::wgmma_commit();
-      ptx::wgmma_wait<0>();
-      ptx::pin_accumulators(r_o);
+    }
+
+    // Of four slices those in `subset`. A branch for each slice would end wgmma's batch four times;
+    // so each subset has code of its own.
+    template <int kFirst, uint32_t kSubset = 15>
+    __device__ void add_subset(uint64_t v, uint32_t subset) {
+      if constexpr (kSubset > 0) {
+        if (subset == kSubset) {
+          add_slices<kFirst, 4, kSubset>(v);
+        } else {
+          add_subset<kFirst, kSubset - 1>(v, subset);
+        }
+      }
     }
 
     // V rows from `key` on may hold NaN, and 0 · NaN is not 0. Every warpgroup clears them all.
@@ -326,7 +344,23 @@ struct PrefillKernel {
         }
       }
       ptx::fence_proxy_async();
-      ptx::named_barrier_sync(kVoteBarrier + group, 128);
+      ptx::named_barrier_sync(kGroupBarrier + group, 128);
+    }
+
+    // Query rows from `row` on are not of this item. Memory there may hold NaN, which never agrees
+    // to skip.
+    __device__ void clear_rows_behind(int row) {
+      const int thread = threadIdx.x % 128;
+      for (int panel = 0; panel < kPanels; ++panel) {
+        for (int r = thread / 8; r < kPrefillVoteRows; r += 16) {
+          if (group * kPrefillVoteRows + r >= row) {
+            reinterpret_cast<uint4*>(s.q[panel][group * kPrefillVoteRows + r])[thread % 8] = {0, 0,
+                                                                                              0, 0};
+          }
+        }
+      }
+      ptx::fence_proxy_async();
+      ptx::named_barrier_sync(kGroupBarrier + group, 128);
     }
 
     // −inf where a row does not see a key.
@@ -355,34 +389,36 @@ struct PrefillKernel {
       return fmaxf(fmaxf(r[0], r[1]), fmaxf(r[4], r[5]));
     }
 
-    // Bit i: every row of the warpgroup agrees to skip slice i. Slice maxima are taken again: to keep
-    // them from the search for the tile's maximum would cost registers that there are not.
-    __device__ uint32_t vote(float threshold) {
-      uint32_t agree = kAllSlices;
+    // Bit i: some row of this warp does not agree to skip slice i. The slices' maxima are taken
+    // again: to keep them from the search for the tile's maximum would cost registers that there
+    // are not.
+    __device__ uint32_t wanted_by_warp() const {
+      const float bound[2] = {skip_bound(r_m[0], r_threshold[0]),
+                              skip_bound(r_m[1], r_threshold[1])};
+      uint32_t mine = 0;
       HOPSKIP_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        uint32_t keep = 0;
-        HOPSKIP_UNROLL
-        for (int i = 0; i < kSlices; ++i) {
-          if (!row_agrees_to_skip(slice_max(h, i), r_m[h], threshold)) {
-            keep |= 1u << i;
-          }
-        }
-        if (row0 + 8 * h < work->rows) {  // rows that do not exist abstain
-          agree &= ~keep;
+      for (int i = 0; i < kSlices; ++i) {
+        if (!(slice_max(0, i) < bound[0] && slice_max(1, i) < bound[1])) {
+          mine |= 1u << i;
         }
       }
-      agree = __reduce_and_sync(0xffffffff, agree);
-      uint32_t(&votes)[4] = s.votes[group][ring_k.stage];
+      return __reduce_or_sync(0xffffffff, mine);
+    }
+    // The warps of the group tell each other. What a warp wants itself it can work on in between.
+    __device__ void tell(uint32_t mine) {
       if (lane == 0) {
-        votes[threadIdx.x / 32 % 4] = agree;
+        s.votes[group][ring_k.stage][threadIdx.x / 32 % 4] = mine;
+        ptx::mbarrier_arrive(&s.voted[group]);
       }
-      ptx::named_barrier_sync(kVoteBarrier + group, 128);
-      return __reduce_and_sync(0xffffffff, votes[lane % 4]);
+    }
+    __device__ uint32_t wanted_by_group() {
+      ptx::mbarrier_wait(&s.voted[group], vote_phase);
+      vote_phase ^= 1;
+      return __reduce_or_sync(0xffffffff, s.votes[group][ring_k.stage][lane % 4]);
     }
 
-    // Weights are exp2(score − base), and base follows the running maximum only where it has to: what
-    // was summed so far is rescaled.
+    // Weights are exp2(score − base), and base follows the running maximum only where it has to:
+    // what was summed so far is rescaled.
     __device__ void raise_base() {
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
@@ -401,7 +437,7 @@ struct PrefillKernel {
     // Scores of a tile become packed weights; maximum, sum, output so far and the wanted slices are
     // brought up to date.
     template <bool kSkip>
-    __device__ void softmax(float threshold) {
+    __device__ void softmax() {
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
         float tile_max = slice_max(h, 0);
@@ -413,14 +449,15 @@ struct PrefillKernel {
         tile_max = fmaxf(tile_max, __shfl_xor_sync(0xffffffff, tile_max, 2));
         r_m[h] = fmaxf(r_m[h], tile_max);
       }
-      const bool grown = r_m[0] * args.scale_log2 > r_base[0] + kPrefillSlackLog2 ||
-                         r_m[1] * args.scale_log2 > r_base[1] + kPrefillSlackLog2;
+      const bool grown = r_m[0] * args.scale_log2 > r_base[0] + kSlackLog2 ||
+                         r_m[1] * args.scale_log2 > r_base[1] + kSlackLog2;
       if (__any_sync(0xffffffff, grown)) {
         raise_base();
       }
+      uint32_t mine = kAllSlices;
       if constexpr (kSkip) {
-        wanted = kAllSlices & ~vote(threshold);
-        left_out += kSlices - __popc(wanted);
+        mine = wanted_by_warp();
+        tell(mine);
       }
       const auto weigh_slice = [&](int i) {
         float* r = &r_s[8 * i];
@@ -442,17 +479,27 @@ struct PrefillKernel {
           r[e] = __uint_as_float(packed[e]);
         }
       };
-      if (!kSkip || wanted == kAllSlices) {
+      const auto weigh_slices = [&](uint32_t slices) {
+        HOPSKIP_UNROLL
+        for (int i = 0; i < kSlices; ++i) {
+          if ((slices >> i & 1) != 0) {
+            weigh_slice(i);
+          }
+        }
+      };
+      if (!kSkip || mine == kAllSlices) {
         HOPSKIP_UNROLL
         for (int i = 0; i < kSlices; ++i) {
           weigh_slice(i);
         }
-      } else if (wanted != 0) {
-        HOPSKIP_UNROLL
-        for (int i = 0; i < kSlices; ++i) {
-          if ((wanted >> i & 1) != 0) {
-            weigh_slice(i);
-          }
+      } else if (mine != 0) {
+        weigh_slices(mine);
+      }
+      if constexpr (kSkip) {
+        wanted = wanted_by_group();
+        left_out += kSlices - __popc(wanted);
+        if (wanted != mine) {
+          weigh_slices(wanted & ~mine);
         }
       }
     }
@@ -463,18 +510,25 @@ struct PrefillKernel {
       const VisitOrder order = visit_order(args);
       const int first = work->first_tile;
       const int last = work->last_tile;
-      const float threshold = work->threshold_log2 / args.scale_log2;  // in raw scores
+      const float threshold = work->threshold_log2 / args.scale_log2;
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        r_threshold[h] = row0 + 8 * h < work->rows ? threshold : INFINITY;
+      }
+      if (kSkip && work->rows < kRows) {
+        clear_rows_behind(work->rows);
+      }
       HOPSKIP_UNROLL
       for (int i = 0; i < kHeadDim / 2; ++i) {
         r_o[i] = 0.0f;
       }
       r_m[0] = r_m[1] = -INFINITY;
-      r_base[0] = r_base[1] = kPrefillNoBase;
+      r_base[0] = r_base[1] = kNoBase;
       r_l[0] = r_l[1] = 0.0f;
       left_out = 0;
       wanted = kAllSlices;
       for (int visit = 0; visit <= last - first; ++visit) {
-        const int tile = static_cast<int>(visited_span(order, visit, first, last));
+        const int tile = visited_span(order, visit, first, last);
         // Tiles that are not used are waited for, too: nobody may run a round of stages ahead.
         ptx::mbarrier_wait(&s.k_full[ring_k.stage], ring_k.phase);
         if (tile >= visible_tiles.x && tile < visible_tiles.y) {
@@ -483,7 +537,7 @@ struct PrefillKernel {
           if (tile < unmasked_tiles.x || tile >= unmasked_tiles.y) {
             mask(tile);
           }
-          softmax<kSkip>(threshold);
+          softmax<kSkip>();
           ptx::mbarrier_wait(&s.v_full[ring_v.stage], ring_v.phase);
           if (!kSkip || wanted != 0) {
             values<kSkip>(tile);
@@ -528,8 +582,7 @@ struct PrefillKernel {
         const int64_t q_row = work->q_row + row0 + 8 * h;
         if (exists && args.lse != nullptr && lane % 4 == 0) {
           args.lse[q_row * args.num_heads + work->head] =
-              l > 0.0f ? (r_base[h] + log2f(l)) * static_cast<float>(M_LN2)
-                       : -INFINITY;
+              l > 0.0f ? (r_base[h] + log2f(l)) * static_cast<float>(M_LN2) : -INFINITY;
         }
         T* out = static_cast<T*>(args.out) + q_row * args.out_row_stride +
                  work->head * args.out_head_stride;
@@ -579,15 +632,10 @@ struct PrefillKernel {
         visible_tiles = {keys.x / kKeys, (keys.y + kKeys - 1) / kKeys};
         const int first = work->position + group * kPrefillVoteRows;
         const int end = args.causal ? min(first + 1, work->kv_len) : work->kv_len;
-        const int begin =
-            args.window > 0 ? max(0, first + kPrefillVoteRows - args.window) : 0;
+        const int begin = args.window > 0 ? max(0, first + kPrefillVoteRows - args.window) : 0;
         unmasked_tiles = {(begin + kKeys - 1) / kKeys, end / kKeys};
         tail_tile = work->kv_len % kKeys == 0 ? -1 : work->kv_len / kKeys;
-#ifdef PF_DENSE_ONLY
-        if(true) {
-#else
         if (work->threshold_log2 == kDenseThresholdLog2) {
-#endif
           compute_item<false>();
         } else {
           compute_item<true>();
@@ -606,6 +654,9 @@ struct PrefillKernel {
       ptx::tma_prefetch_descriptor(&maps.q);
       ptx::tma_prefetch_descriptor(&maps.k);
       ptx::tma_prefetch_descriptor(&maps.v);
+      for (int group = 0; group < kConsumers; ++group) {
+        ptx::mbarrier_init(&s.voted[group], 4);
+      }
       ptx::mbarrier_init(&s.q_full, 1);
       ptx::mbarrier_init(&s.q_empty, 4 * kConsumers);
       for (int stage = 0; stage < kKStages; ++stage) {

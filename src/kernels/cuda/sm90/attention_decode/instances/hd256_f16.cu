@@ -1,0 +1,3 @@
+#include "kernels/cuda/sm90/attention_decode/launch.cuh"
+
+template void hopskip::cuda::sm90::launch_decode<__half, __half, 256>(const Launch&);

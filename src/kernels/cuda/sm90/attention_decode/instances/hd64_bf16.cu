@@ -1,0 +1,3 @@
+#include "kernels/cuda/sm90/attention_decode/launch.cuh"
+
+template void hopskip::cuda::sm90::launch_decode<__nv_bfloat16, __nv_bfloat16, 64>(const Launch&);

@@ -1,0 +1,97 @@
+#include "kernels/cuda/sm90/attention_decode/launch.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <fmt/format.h>
+
+#include "kernels/cuda/config_check.h"
+#include "kernels/cuda/sm90/attention_decode/config.h"
+
+namespace hopskip::cuda {
+namespace sm90 {
+
+struct Fp8;
+template <typename Q, typename Kv, int kHeadDim>
+void launch_decode(const Launch& launch);  // instances/
+
+}  // namespace sm90
+
+namespace {
+
+struct Instance {
+  int head_dim;
+  ScalarType q_type;
+  ScalarType kv_type;
+  void (*launch)(const Launch& launch);
+};
+
+constexpr ScalarType kBF16 = ScalarType::kBF16;
+constexpr ScalarType kF16 = ScalarType::kF16;
+constexpr ScalarType kF8 = ScalarType::kF8E4M3;
+constexpr Instance kInstances[] = {
+    {64, kBF16, kBF16, sm90::launch_decode<__nv_bfloat16, __nv_bfloat16, 64>},
+    {64, kF16, kF16, sm90::launch_decode<__half, __half, 64>},
+    {64, kBF16, kF8, sm90::launch_decode<__nv_bfloat16, sm90::Fp8, 64>},
+    {64, kF16, kF8, sm90::launch_decode<__half, sm90::Fp8, 64>},
+    {128, kBF16, kBF16, sm90::launch_decode<__nv_bfloat16, __nv_bfloat16, 128>},
+    {128, kF16, kF16, sm90::launch_decode<__half, __half, 128>},
+    {128, kBF16, kF8, sm90::launch_decode<__nv_bfloat16, sm90::Fp8, 128>},
+    {128, kF16, kF8, sm90::launch_decode<__half, sm90::Fp8, 128>},
+    {256, kBF16, kBF16, sm90::launch_decode<__nv_bfloat16, __nv_bfloat16, 256>},
+    {256, kF16, kF16, sm90::launch_decode<__half, __half, 256>},
+};
+
+const Instance* find_instance(const AttentionConfig& config) {
+  for (const Instance& instance : kInstances) {
+    if (instance.head_dim == config.head_dim && instance.q_type == config.q_type &&
+        instance.kv_type == config.kv_type) {
+      return &instance;
+    }
+  }
+  return nullptr;
+}
+
+std::string why_not(const AttentionConfig& config, const GpuProperties& gpu) {
+  if (gpu.compute_capability != 90) {
+    return fmt::format("compute capability {}.{} is not 9.0", gpu.compute_capability / 10,
+                       gpu.compute_capability % 10);
+  }
+  const int group = config.num_heads / config.num_kv_heads;
+  if (group > sm90::kDecodeRows) {
+    return fmt::format("{} query heads share a KV head, more than {}", group, sm90::kDecodeRows);
+  }
+  if (config.head_dim != 64 && config.head_dim != 128 && config.head_dim != 256) {
+    return fmt::format("head_dim {} is not one of 64, 128, 256", config.head_dim);
+  }
+  if (find_instance(config) == nullptr) {
+    return fmt::format("q_type {} with kv_type {} is not possible at head_dim {}",
+                       scalar_name(config.q_type), scalar_name(config.kv_type), config.head_dim);
+  }
+  return "";
+}
+
+TilePlan tile_plan(const AttentionConfig& config, int split_keys) {
+  const int row_bytes = config.head_dim * (config.kv_type == kF8 ? 1 : 2);
+  return {.rows = 1,
+          .heads = config.num_heads / config.num_kv_heads,
+          .keys = sm90::kDecodeSliceKeys,
+          .span = sm90::decode_stage_keys(row_bytes),
+          .order = VisitOrder::kFirstToLast,
+          .seed = MaxSeed::kEnds,
+          .split = split_keys / sm90::kDecodeWarps};
+}
+
+void launch(const Launch& launch) { find_instance(launch.config)->launch(launch); }
+
+}  // namespace
+
+const AttentionKernel kSm90Decode{.name = "sm90 decode",
+                                  .phase = Phase::kDecode,
+                                  .why_not = why_not,
+                                  .tile_plan = tile_plan,
+                                  .rows_per_item = nullptr,
+                                  .split_multiple = sm90::kDecodeSplitMultiple,
+                                  .ctas_per_multiprocessor = sm90::kDecodeCtas,
+                                  .launch = launch};
+
+}  // namespace hopskip::cuda
