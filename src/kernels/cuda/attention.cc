@@ -36,7 +36,6 @@ struct WorkspaceLayout {
   size_t pages = 0;      // [max_pages]
   size_t planned_bytes = 0;
   size_t work = 0;         // [2]
-  size_t arrivals = 0;     // [max_sequences · num_kv_heads]
   size_t partial_lse = 0;  // [decode_capacity][group]
   size_t partial_out = 0;  // [decode_capacity][group][head_dim]
   size_t bytes = 0;
@@ -44,16 +43,12 @@ struct WorkspaceLayout {
   WorkspaceLayout(const AttentionConfig& config, int slots) {
     const auto items_capacity = static_cast<size_t>(cuda::decode_capacity(config, slots));
     const auto group = static_cast<size_t>(config.num_heads / config.num_kv_heads);
-    const bool decode = config.phase == Phase::kDecode;
     reserve(sizeof(PlanHeader));
     sequences = reserve(sizeof(Sequence) * config.max_sequences);
     items = reserve(sizeof(DecodeItem) * items_capacity);
     pages = reserve(sizeof(int32_t) * config.max_pages);
     planned_bytes = bytes;
     work = reserve(2 * sizeof(int32_t));
-    arrivals = reserve(decode ? sizeof(int32_t) * config.max_sequences *
-                                    static_cast<size_t>(config.num_kv_heads)
-                              : 0);
     partial_lse = reserve(sizeof(float) * items_capacity * group);
     partial_out = reserve(sizeof(float) * items_capacity * group * config.head_dim);
   }
@@ -181,7 +176,6 @@ void Attention::run(const AttentionTensors& tensors, CudaStream stream) const {
   args.split_keys = &header->split_keys;
   args.partial_out = impl.device<float>(layout.partial_out);
   args.partial_lse = impl.device<float>(layout.partial_lse);
-  args.arrivals = impl.device<int32_t>(layout.arrivals);
   const cuda::DeviceScope scope(impl.config.device);
   impl.kernel.launch({impl.config, args, tensors.q_rows, tensors.kv_tokens, tensors.num_pages,
                       impl.num_ctas, stream});

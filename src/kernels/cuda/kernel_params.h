@@ -32,7 +32,6 @@ struct DecodeItem {
   int32_t split;          // this range's number in its (sequence, KV head) …
   int32_t num_splits;     // … of how many
   int32_t first_partial;  // slot of split 0 in the partial results; split i has first_partial + i
-  int32_t group_item;     // number of its (sequence, KV head): index of the arrival counter
 };
 
 // Strides in elements. A key's row in k is data + page · page + token · token + head · head.
@@ -77,7 +76,6 @@ struct AttentionArgs {
   const int32_t* split_keys;  // device; keys of one CTA's range
   float* partial_out;         // [partials][group][head_dim], each divided by its own sum
   float* partial_lse;         // [partials][group], log2 units; −inf: the range holds nothing
-  int32_t* arrivals;          // [group items], 0 between launches: ranges that have finished
 };
 
 }  // namespace hopskip::cuda

@@ -115,7 +115,6 @@ void add_decode_items(const AttentionConfig& config, const AttentionKernel& kern
       choose_split_keys({seen, config.num_kv_heads, config.num_heads / config.num_kv_heads,
                          kernel.split_multiple, slots});
   plan.split_keys = static_cast<int32_t>(split_keys);
-  int32_t group_item = 0;
   for (size_t i = 0; i < seen.size(); ++i) {
     const int64_t first = seen[i].begin / split_keys;
     const auto ranges = static_cast<int32_t>(count_ranges(seen[i], split_keys));
@@ -127,9 +126,8 @@ void add_decode_items(const AttentionConfig& config, const AttentionKernel& kern
         const int64_t begin = (first + range) * split_keys;
         plan.items.push_back({static_cast<int32_t>(i), kv_head, static_cast<int32_t>(begin),
                               static_cast<int32_t>(std::min(begin + split_keys, seen[i].end)),
-                              range, ranges, first_item, group_item});
+                              range, ranges, first_item});
       }
-      ++group_item;
     }
   }
   plan.num_items = static_cast<int32_t>(plan.items.size());

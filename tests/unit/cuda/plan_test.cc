@@ -82,7 +82,6 @@ TEST(StepPlan, DecodeItemsCoverTheVisibleKeysOnce) {
     EXPECT_EQ(plan.split_keys % 64, 0);
     std::map<std::pair<int32_t, int32_t>, int64_t> covered;
     std::set<int32_t> partials;
-    int32_t group_items = 0;
     for (size_t i = 0; i < plan.items.size(); ++i) {
       const DecodeItem& item = plan.items[i];
       const Sequence& sequence = plan.sequences[item.sequence];
@@ -93,9 +92,7 @@ TEST(StepPlan, DecodeItemsCoverTheVisibleKeysOnce) {
       EXPECT_GT(item.key_end, visible) << "an item that sees nothing";
       covered[{item.sequence, item.kv_head}] +=
           item.key_end - std::max<int64_t>(item.key_begin, visible);
-      if (item.split == 0) {
-        EXPECT_EQ(item.group_item, group_items++);
-      } else {
+      if (item.split > 0) {
         EXPECT_EQ(plan.items[i - 1].split, item.split - 1) << "ranges are consecutive items";
         EXPECT_EQ(plan.items[i - 1].key_end, item.key_begin);
       }

@@ -1,5 +1,5 @@
-// The end of a decode work item: writes its heads' results, or its part of them, of which the last
-// CTA of a (sequence, KV head) makes the whole.
+// The end of decode: an item writes its heads' results, or its part of them, of which a second
+// kernel makes the whole.
 #ifndef HOPSKIP_KERNELS_CUDA_COMMON_DECODE_COMBINE_CUH_
 #define HOPSKIP_KERNELS_CUDA_COMMON_DECODE_COMBINE_CUH_
 
@@ -16,6 +16,8 @@ namespace hopskip::cuda {
 // without bank conflicts.
 template <int kHeadDim>
 inline constexpr int kDecodeOutStride = kHeadDim + 8;
+
+inline constexpr int kCombineThreads = 128;
 
 namespace decode_combine {
 
@@ -42,16 +44,15 @@ struct Row {
     }
   }
 
-  // Past L1, which does not see what other CTAs write.
   __device__ void add(const float* g_row, int lane, float weight) {
     if constexpr (kWidth == 2) {
-      const float2 pair = __ldcg(reinterpret_cast<const float2*>(g_row) + lane);
+      const float2 pair = reinterpret_cast<const float2*>(g_row)[lane];
       value[0] += weight * pair.x;
       value[1] += weight * pair.y;
     } else {
       HOPSKIP_UNROLL
       for (int i = 0; i < kWidth; i += 4) {
-        const float4 four = __ldcg(reinterpret_cast<const float4*>(g_row + lane * kWidth + i));
+        const float4 four = *reinterpret_cast<const float4*>(g_row + lane * kWidth + i);
         value[i] += weight * four.x;
         value[i + 1] += weight * four.y;
         value[i + 2] += weight * four.z;
@@ -100,7 +101,7 @@ __device__ inline float merge_row(const float* g_out, int64_t out_stride, const 
                                   int64_t lse_stride, int parts, int lane, Row<kHeadDim>& row) {
   float largest = -INFINITY;
   for (int part = lane; part < parts; part += 32) {
-    largest = fmaxf(largest, __ldcg(g_lse + part * lse_stride));
+    largest = fmaxf(largest, g_lse[part * lse_stride]);
   }
   largest = warp_max(largest);
   row = {};
@@ -110,8 +111,7 @@ __device__ inline float merge_row(const float* g_out, int64_t out_stride, const 
   float sum = 0.0f;
   for (int base = 0; base < parts; base += 32) {
     const int count = min(32, parts - base);
-    const float weight =
-        lane < count ? exp2f(__ldcg(g_lse + (base + lane) * lse_stride) - largest) : 0.0f;
+    const float weight = lane < count ? exp2f(g_lse[(base + lane) * lse_stride] - largest) : 0.0f;
     sum += weight;
     HOPSKIP_UNROLL_BY(8)
     for (int i = 0; i < count; ++i) {
@@ -128,68 +128,90 @@ __device__ inline float merge_row(const float* g_out, int64_t out_stride, const 
 
 }  // namespace decode_combine
 
+// Writes a row of a head's results.
+template <typename Out, int kHeadDim>
+__device__ inline void store_decode_row(const AttentionArgs& args, const DecodeItem& item, int r,
+                                        const decode_combine::Row<kHeadDim>& row, float lse_log2,
+                                        int lane) {
+  const int64_t q_row = args.sequences[item.sequence].q_begin;
+  const int64_t head = item.kv_head * args.group + r;
+  row.store(static_cast<Out*>(args.out) + q_row * args.out_row_stride + head * args.out_head_stride,
+            lane, args.v_scale);
+  if (args.lse != nullptr && lane == 0) {
+    args.lse[q_row * args.num_heads + head] = lse_log2 * static_cast<float>(M_LN2);
+  }
+}
+
 // To be called by kThreads threads of the CTA, numbered `thread`, after they have synchronised on
 // what they read: s_out, the results of the item's key range, each divided by its own sum (0 where
-// the row sees nothing in it), without v_scale; s_lse, in log2 units (−inf there). `sync` is a
-// barrier of these threads; s_last is theirs until they synchronise again.
-template <typename Out, int kHeadDim, int kThreads, typename Sync>
+// the row sees nothing in it), without v_scale; s_lse, in log2 units (−inf there). The results of
+// several ranges are left to combine_decode.
+template <typename Out, int kHeadDim, int kThreads>
 __device__ inline void finish_decode_item(const AttentionArgs& args, const DecodeItem& item,
-                                          const Sequence& sequence,
                                           const float* s_out,  // [group][kDecodeOutStride], shared
                                           const float* s_lse,  // [group], shared
-                                          int* s_last, int thread, const Sync& sync) {
+                                          int thread) {
   const int lane = thread % 32;
-  const int warp = thread / 32;
-  constexpr int kWarps = kThreads / 32;
-  decode_combine::Row<kHeadDim> row;
-  const auto store = [&](int r, float lse_log2) {
-    const int64_t q_row = sequence.q_begin;
-    const int64_t head = item.kv_head * args.group + r;
-    row.store(
-        static_cast<Out*>(args.out) + q_row * args.out_row_stride + head * args.out_head_stride,
-        lane, args.v_scale);
-    if (args.lse != nullptr && lane == 0) {
-      args.lse[q_row * args.num_heads + head] = lse_log2 * static_cast<float>(M_LN2);
-    }
-  };
-
-  if (item.num_splits == 1) {
-    for (int r = warp; r < args.group; r += kWarps) {
-      row.load_shared(s_out + r * kDecodeOutStride<kHeadDim>, lane);
-      store(r, s_lse[r]);
-    }
-    return;
-  }
-
-  const int64_t first_row = int64_t{item.first_partial} * args.group;
-  const int64_t own_row = first_row + int64_t{item.split} * args.group;
-  for (int r = warp; r < args.group; r += kWarps) {
+  const int64_t part = (int64_t{item.first_partial} + item.split) * args.group;
+  for (int r = thread / 32; r < args.group; r += kThreads / 32) {
+    decode_combine::Row<kHeadDim> row;
     row.load_shared(s_out + r * kDecodeOutStride<kHeadDim>, lane);
-    row.store_float(args.partial_out + (own_row + r) * kHeadDim, lane);
-    if (lane == 0) {
-      args.partial_lse[own_row + r] = s_lse[r];
+    if (item.num_splits == 1) {
+      store_decode_row<Out, kHeadDim>(args, item, r, row, s_lse[r], lane);
+    } else {
+      row.store_float(args.partial_out + (part + r) * kHeadDim, lane);
+      if (lane == 0) {
+        args.partial_lse[part + r] = s_lse[r];
+      }
     }
   }
-  __threadfence();  // this part, before its arrival
-  sync();
-  if (thread == 0) {
-    int* arrivals = args.arrivals + item.group_item;
-    const bool last = atomicAdd(arrivals, 1) == item.num_splits - 1;
-    if (last) {
-      *arrivals = 0;
+}
+
+// Merges the ranges of each (sequence, KV head). One CTA an item: it takes the rows of the group
+// whose number is its range's, modulo the ranges; so as many CTAs as there are rows share the work.
+template <typename Out, int kHeadDim>
+__global__ void __launch_bounds__(kCombineThreads)
+    combine_decode(const __grid_constant__ AttentionArgs args) {
+  constexpr int kWarps = kCombineThreads / 32;
+  __shared__ float s_out[kWarps][kHeadDim];
+  __shared__ float s_lse[kWarps];
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+  const int num_items = *args.num_items;
+  for (int i = blockIdx.x; i < num_items; i += gridDim.x) {
+    const DecodeItem item = args.items[i];
+    if (item.num_splits == 1) {
+      continue;
     }
-    *s_last = last ? 1 : 0;
+    const int quarter = (item.num_splits + kWarps - 1) / kWarps;
+    const int begin = min(warp * quarter, item.num_splits);
+    const int parts = min(quarter, item.num_splits - begin);
+    for (int r = item.split; r < args.group; r += item.num_splits) {
+      const int64_t first = (int64_t{item.first_partial} + begin) * args.group + r;
+      decode_combine::Row<kHeadDim> row;
+      const float lse = decode_combine::merge_row<kHeadDim>(
+          args.partial_out + first * kHeadDim, int64_t{args.group} * kHeadDim,
+          args.partial_lse + first, args.group, parts, lane, row);
+      row.store_float(s_out[warp], lane);
+      if (lane == 0) {
+        s_lse[warp] = lse;
+      }
+      __syncthreads();
+      if (warp == 0) {
+        const float whole = decode_combine::merge_row<kHeadDim>(&s_out[0][0], kHeadDim, s_lse, 1,
+                                                                kWarps, lane, row);
+        store_decode_row<Out, kHeadDim>(args, item, r, row, whole, lane);
+      }
+      __syncthreads();
+    }
   }
-  sync();
-  if (*s_last == 0) {
-    return;
-  }
-  __threadfence();  // all arrivals, before the parts are read
-  for (int r = warp; r < args.group; r += kWarps) {
-    store(r, decode_combine::merge_row<kHeadDim>(
-                 args.partial_out + (first_row + r) * kHeadDim, int64_t{args.group} * kHeadDim,
-                 args.partial_lse + first_row + r, args.group, item.num_splits, lane, row));
-  }
+}
+
+// To be launched behind the kernel that wrote the parts.
+template <typename Out, int kHeadDim>
+cudaError_t launch_combine(const AttentionArgs& args, int num_ctas, cudaStream_t stream) {
+  combine_decode<Out, kHeadDim><<<num_ctas, kCombineThreads, 0, stream>>>(args);
+  return cudaGetLastError();
 }
 
 }  // namespace hopskip::cuda

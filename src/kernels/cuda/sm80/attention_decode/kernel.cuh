@@ -77,7 +77,6 @@ struct DecodeKernel {
     float sum[kWarps][kDecodeRows];
     float lse[kDecodeRows];
     int2 slices[kWarps];  // visible, skipped
-    int last;
   };
 
   // Pages of 32 consecutive slices, one in each lane: looking each up on its own would take longer
@@ -547,8 +546,7 @@ struct DecodeKernel {
       warp.attend();
       warp.merge();
       warp.count();
-      finish_decode_item<Q, kHeadDim, kThreads>(args, s.item, s.sequence, s.out[0][0], s.lse,
-                                                &s.last, threadIdx.x, [] { __syncthreads(); });
+      finish_decode_item<Q, kHeadDim, kThreads>(args, s.item, s.out[0][0], s.lse, threadIdx.x);
     }
     if (threadIdx.x == 0) {
       finish_grid(args);

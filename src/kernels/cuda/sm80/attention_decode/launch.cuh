@@ -19,6 +19,9 @@ void launch_decode(const Launch& launch) {
     kernel<<<launch.num_ctas, Kernel::kThreads, kBytes, launch.stream>>>(launch.args);
     error = cudaGetLastError();
   }
+  if (error == cudaSuccess) {
+    error = launch_combine<Q, kHeadDim>(launch.args, launch.num_ctas, launch.stream);
+  }
   check_launch(error, "sm80 decode");
 }
 

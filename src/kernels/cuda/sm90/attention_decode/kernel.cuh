@@ -29,82 +29,34 @@
 #include "attention/skip_rule.h"
 #include "attention/tile_plan.h"
 #include "kernels/cuda/common/decode_combine.cuh"
-#include "kernels/cuda/common/fp8.cuh"
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/online_softmax.cuh"
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/common/prefill_schedule.cuh"
 #include "kernels/cuda/kernel_params.h"
-#include "kernels/cuda/ptx/sm80.cuh"
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/sm90/attention_decode/config.h"
+#include "kernels/cuda/sm90/attention_decode/products.cuh"
+#include "kernels/cuda/sm90/attention_decode/types.cuh"
 
 namespace hopskip::cuda::sm90 {
 
-struct Fp8 {
-  uint8_t bits;
-};
-
-struct DecodeMaps {
-  CUtensorMap k;  // boxes of k_box_keys keys x one panel of columns of one head
-  CUtensorMap v;  // boxes of one slice
-  int32_t k_box_keys;
-};
-
-// Q: type of queries and outputs. Kv: type of K and V, Q or Fp8.
 template <typename Q, typename Kv, int kHeadDim>
 struct DecodeKernel {
-  static constexpr bool kFp8 = std::is_same_v<Kv, Fp8>;
-  using Operand = std::conditional_t<kFp8, __half, Q>;  // of the matrix products
-
-  static constexpr int kRowBytes = kHeadDim * static_cast<int>(sizeof(Kv));
-  static constexpr int kStageKeys = decode_stage_keys(kRowBytes);
-  static constexpr int kSlices = kStageKeys / kDecodeSliceKeys;
-  static constexpr int kPanelBytes = kRowBytes < 128 ? kRowBytes : 128;  // one swizzle width
-  static constexpr int kPanels = kRowBytes / kPanelBytes;
-  static constexpr int kPanelColumns = kPanelBytes / static_cast<int>(sizeof(Kv));
-  static constexpr int kCtas = decode_ctas(kRowBytes);
-  static constexpr int kSteps = kHeadDim / 16;  // of the scores' product
-  static_assert(kHeadDim % 64 == 0 && kSlices <= 4 && kDecodeWarps * 16 == kSeedKeys);
-
-  using Stage = uint8_t[kPanels][kStageKeys][kPanelBytes];
-  struct Rings {
-    alignas(1024) Stage k[kDecodeKStages];
-    alignas(1024) Stage v[kDecodeVStages];
-  };
-  struct Merge {  // lies over the rings at the end of an item
-    float out[kDecodeWarps][kDecodeRows][kDecodeOutStride<kHeadDim>];
-  };
-  struct Shared {
-    union {
-      Rings rings[kDecodeWarps];
-      Merge merge;
-    };
-    uint64_t k_full[kDecodeWarps][kDecodeKStages];
-    uint64_t v_full[kDecodeWarps][kDecodeVStages];
-    union {
-      float seed[kDecodeWarps][kDecodeRows];  // at the start of an item
-      float base[kDecodeWarps][kDecodeRows];  // at its end
-    };
-    float sum[kDecodeWarps][kDecodeRows];
-    float lse[kDecodeRows];
-    int2 counts[kDecodeWarps];  // slices: visible, skipped
-    int item;
-    int last;
-  };
-
-  // Without the padding that the alignment adds.
-  static constexpr int kSharedBytes = static_cast<int>(offsetof(Shared, last) + sizeof(int));
-  static_assert(kSharedBytes <= (228 / kCtas - 1) * 1024);
-
-  // The address of 16 bytes of a row within a stage, as TMA's swizzle placed them.
-  static __device__ uint32_t swizzled(uint32_t stage, int key, int chunk) {
-    if constexpr (kPanelBytes == 128) {
-      return stage + (chunk / 8 * kStageKeys + key) * 128 + ((chunk ^ key) & 7) * 16;
-    } else {
-      return stage + key * 64 + ((chunk ^ (key >> 1)) & 3) * 16;
-    }
-  }
+  using Types = DecodeTypes<Q, Kv, kHeadDim>;
+  using Products = DecodeProducts<Q, Kv, kHeadDim>;
+  using Shared = typename Types::Shared;
+  using Operand = typename Types::Operand;
+  static constexpr bool kFp8 = Types::kFp8;
+  static constexpr int kRowBytes = Types::kRowBytes;
+  static constexpr int kStageKeys = Types::kStageKeys;
+  static constexpr int kSlices = Types::kSlices;
+  static constexpr int kPanelBytes = Types::kPanelBytes;
+  static constexpr int kPanels = Types::kPanels;
+  static constexpr int kPanelColumns = Types::kPanelColumns;
+  static constexpr int kSteps = Types::kSteps;
+  static constexpr int kCtas = Types::kCtas;
+  static constexpr int kSharedBytes = Types::kSharedBytes;
 
   // One warp. Lane 4 g + t holds query heads g + 8 h (h = 0, 1) of the group.
   struct Warp {
@@ -127,7 +79,7 @@ struct DecodeKernel {
     int k_next;                  // key of the next stage to load
     float r_bound_threshold[2];  // log2(λ) in raw scores; +inf: no such head
     uint32_t r_q[kSteps][4];     // A operand of the scores
-    float r_o[kHeadDim / 8][4];  // sum of weights · V: rows h, columns see store()
+    float r_o[kHeadDim / 8][4];  // sum of weights · V: rows h, columns see DecodeProducts
     float r_m[2];                // running maximum of the raw scores of this warp's keys
     float r_seed[2];             // a maximum over other keys, for the vote alone
     float r_base[2];             // weights are exp2(score − base)
@@ -197,42 +149,6 @@ struct DecodeKernel {
 
     // ---- Steps -----------------------------------------------------------------------------
 
-    // Fragment of 16 columns of K for 16 keys: b[0], b[1] of keys 0 … 7, then of keys 8 … 15.
-    // Returned for two such steps where a row of 16 bytes holds 16 columns.
-    __device__ void score_slice(uint32_t stage, int slice, float (&score)[2][4]) const {
-      HOPSKIP_UNROLL
-      for (int n = 0; n < 2; ++n) {
-        HOPSKIP_UNROLL
-        for (int e = 0; e < 4; ++e) {
-          score[n][e] = 0.0f;
-        }
-      }
-      const int matrix = lane / 8;
-      if constexpr (kFp8) {
-        const int key = slice * kDecodeSliceKeys + matrix % 2 * 8 + lane % 8;
-        HOPSKIP_UNROLL
-        for (int pair = 0; pair < kSteps / 2; ++pair) {
-          uint32_t r[4];
-          ptx::sm80::ldmatrix(r, swizzled(stage, key, 2 * pair + matrix / 2));
-          HOPSKIP_UNROLL
-          for (int i = 0; i < 4; ++i) {
-            ptx::sm80::mma<Operand>(score[i % 2], r_q[2 * pair + i / 2],
-                                    e4m3_pair_to_f16x2<0, 1>(r[i], 0),
-                                    e4m3_pair_to_f16x2<2, 3>(r[i], 0));
-          }
-        }
-      } else {
-        const int key = slice * kDecodeSliceKeys + matrix / 2 * 8 + lane % 8;
-        HOPSKIP_UNROLL
-        for (int step = 0; step < kSteps; ++step) {
-          uint32_t r[4];
-          ptx::sm80::ldmatrix(r, swizzled(stage, key, 2 * step + matrix % 2));
-          ptx::sm80::mma<Operand>(score[0], r_q[step], r[0], r[1]);
-          ptx::sm80::mma<Operand>(score[1], r_q[step], r[2], r[3]);
-        }
-      }
-    }
-
     // −inf where the key at `key` + … is not visible.
     __device__ void mask_slice(int key, float (&score)[2][4]) const {
       HOPSKIP_UNROLL
@@ -252,38 +168,6 @@ struct DecodeKernel {
     __device__ static float quad_max(float value) {
       value = fmaxf(value, __shfl_xor_sync(0xffffffff, value, 1));
       return fmaxf(value, __shfl_xor_sync(0xffffffff, value, 2));
-    }
-
-    // r_o += P · V of a slice.
-    __device__ void add_slice(uint32_t stage, int slice, const uint32_t (&weights)[4]) {
-      const int matrix = lane / 8;
-      const int key = slice * kDecodeSliceKeys + matrix % 2 * 8 + lane % 8;
-      constexpr int kChunks = kRowBytes / 16;
-      HOPSKIP_UNROLL
-      for (int pair = 0; pair < kChunks / 2; ++pair) {
-        uint32_t r[4];
-        ptx::sm80::ldmatrix_transposed(r, swizzled(stage, key, 2 * pair + matrix / 2));
-        if constexpr (kFp8) {
-          // A register holds columns d, d + 1 of one key and of the next.
-          HOPSKIP_UNROLL
-          for (int i = 0; i < 2; ++i) {
-            ptx::sm80::mma<Operand>(r_o[4 * pair + 2 * i], weights,
-                                    e4m3_pair_to_f16x2<0, 2>(r[2 * i], 0),
-                                    e4m3_pair_to_f16x2<0, 2>(r[2 * i + 1], 0));
-            ptx::sm80::mma<Operand>(r_o[4 * pair + 2 * i + 1], weights,
-                                    e4m3_pair_to_f16x2<1, 3>(r[2 * i], 0),
-                                    e4m3_pair_to_f16x2<1, 3>(r[2 * i + 1], 0));
-          }
-        } else {
-          ptx::sm80::mma<Operand>(r_o[2 * pair], weights, r[0], r[1]);
-          ptx::sm80::mma<Operand>(r_o[2 * pair + 1], weights, r[2], r[3]);
-        }
-      }
-    }
-
-    // Where r_o[j][2 h + e] belongs.
-    __device__ int column(int j, int e) const {
-      return kFp8 ? j / 2 * 16 + 4 * (lane % 4) + 2 * e + j % 2 : 8 * j + 2 * (lane % 4) + e;
     }
 
     // V behind the last key may hold NaN, and 0 · NaN is not 0.
@@ -320,7 +204,7 @@ struct DecodeKernel {
           if (left < kDecodeSliceKeys) {
             clear_values_behind(stage, i, left);
           }
-          add_slice(address, i, pending.weights[i]);
+          Products::add_slice(pending.weights[i], address, i, lane, r_o);
         }
       }
       __syncwarp();  // all lanes have read the stage before it is loaded again
@@ -335,7 +219,7 @@ struct DecodeKernel {
       float score[kSlices][2][4];
       HOPSKIP_UNROLL
       for (int i = 0; i < kSlices; ++i) {
-        score_slice(address, i, score[i]);
+        Products::score_slice(r_q, address, i, lane, score[i]);
       }
       __syncwarp();
       load_next_keys();
@@ -463,7 +347,7 @@ struct DecodeKernel {
           ptx::mbarrier_wait(&s.k_full[warp][stage], k_uses / kDecodeKStages & 1);
           ++k_uses;
           float score[2][4];
-          score_slice(ptx::shared_address(s.rings[warp].k[stage]), 0, score);
+          Products::score_slice(r_q, ptx::shared_address(s.rings[warp].k[stage]), 0, lane, score);
           __syncwarp();
           load_next_keys();
           mask_slice(key, score);
@@ -486,6 +370,7 @@ struct DecodeKernel {
           r_seed[h] = fmaxf(r_seed[h], s.seed[w][lane / 4 + 8 * h]);
         }
       }
+      __syncthreads();  // all have read the seeds before one at its end writes bases there
     }
     // The slice of seed keys of this warp at the first (0) or last (1) end; −1: none.
     __device__ int seed_key(int end) const {
@@ -589,7 +474,7 @@ struct DecodeKernel {
         for (int j = 0; j < kHeadDim / 8; ++j) {
           HOPSKIP_UNROLL
           for (int e = 0; e < 2; ++e) {
-            s.merge.out[warp][r][column(j, e)] = r_o[j][2 * h + e] * factor;
+            s.merge.out[warp][r][Products::column(lane, j, e)] = r_o[j][2 * h + e] * factor;
           }
         }
       }
@@ -617,9 +502,8 @@ struct DecodeKernel {
         }
       }
       __syncthreads();
-      finish_decode_item<Q, kHeadDim, kDecodeThreads>(args, item, sequence, &s.merge.out[0][0][0],
-                                                      s.lse, &s.last, threadIdx.x,
-                                                      [] { __syncthreads(); });
+      finish_decode_item<Q, kHeadDim, kDecodeThreads>(args, item, &s.merge.out[0][0][0], s.lse,
+                                                      threadIdx.x);
       ptx::fence_proxy_async();  // the rings' memory was written; TMA is next
     }
   };

@@ -39,6 +39,8 @@ constexpr Instance kInstances[] = {
     {128, kF16, kF8, sm90::launch_decode<__half, sm90::Fp8, 128>},
     {256, kBF16, kBF16, sm90::launch_decode<__nv_bfloat16, __nv_bfloat16, 256>},
     {256, kF16, kF16, sm90::launch_decode<__half, __half, 256>},
+    {256, kBF16, kF8, sm90::launch_decode<__nv_bfloat16, sm90::Fp8, 256>},
+    {256, kF16, kF8, sm90::launch_decode<__half, sm90::Fp8, 256>},
 };
 
 const Instance* find_instance(const AttentionConfig& config) {

@@ -28,6 +28,9 @@ void launch_decode(const Launch& launch) {
                                                                                      maps);
     error = cudaGetLastError();
   }
+  if (error == cudaSuccess) {
+    error = launch_combine<Q, kHeadDim>(launch.args, launch.num_ctas, launch.stream);
+  }
   check_launch(error, "sm90 decode");
 }
 

@@ -35,180 +35,28 @@
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/ptx/wgmma.cuh"
 #include "kernels/cuda/sm90/attention_prefill/config.h"
+#include "kernels/cuda/sm90/attention_prefill/producer.cuh"
+#include "kernels/cuda/sm90/attention_prefill/types.cuh"
 
 namespace hopskip::cuda::sm90 {
 
-struct PrefillMaps {
-  CUtensorMap q;  // boxes of an item's rows x 64 columns of one head
-  CUtensorMap k;  // boxes of box_keys keys x 64 columns of one head; tile_keys is a multiple
-  CUtensorMap v;
-  int32_t box_keys;
-};
-
-// What consumers need to know of a work item.
-struct PrefillWork {
-  int32_t head;  // −1: no more work
-  int32_t kv_head;
-  int32_t q_row;      // its first row in q, out, lse
-  int32_t rows;       // rows that exist, 1 … 128
-  int32_t position;   // of its first row in the sequence
-  int32_t row_begin;  // its first row within the step's rows of the sequence
-  int32_t q_len;
-  int32_t kv_len;
-  int32_t kv_begin;    // as in Sequence
-  int32_t first_tile;  // key tiles that some row sees
-  int32_t last_tile;
-  int32_t index;  // the sequence's number for the user
-  float threshold_log2;
-  int64_t skip_map;
-};
-
 template <typename T, int kHeadDim>
 struct PrefillKernel {
-  static constexpr PrefillConfig kConfig = prefill_config(kHeadDim);
+  using Types = PrefillTypes<T, kHeadDim>;
+  using Shared = typename Types::Shared;
+  template <int kStages>
+  using Ring = typename Types::template Ring<kStages>;
+  static constexpr PrefillConfig kConfig = Types::kConfig;
   static constexpr int kConsumers = kConfig.consumers;
-  static constexpr int kRows = kConfig.rows();
-  static constexpr int kKeys = kConfig.tile_keys;
+  static constexpr int kRows = Types::kRows;
+  static constexpr int kKeys = Types::kKeys;
   static constexpr int kKStages = kConfig.k_stages;
   static constexpr int kVStages = kConfig.v_stages;
-  static constexpr int kSlices = kKeys / kPrefillSliceKeys;
-  static constexpr uint32_t kAllSlices = (1u << kSlices) - 1;
-  static constexpr int kPanels = kHeadDim / 64;  // 64 columns = 128 bytes: one swizzle width
-  static constexpr int kPanelBytesQ = kRows * 128;
-  static constexpr int kPanelBytesKv = kKeys * 128;
-  static_assert(kHeadDim % 64 == 0 && kSlices * kPrefillSliceKeys == kKeys && kSlices <= 32);
-
-  // Named barriers; 0 is __syncthreads.
-  static constexpr int kGroupBarrier = 1;  // + group: of one warpgroup
-
-  // The producer writes an item while consumers may be at the end of the one before the last.
-  static constexpr int kWorkSlots = 4;
-
-  struct Shared {
-    alignas(1024) T q[kPanels][kRows][64];
-    alignas(1024) T k[kKStages][kPanels][kKeys][64];
-    alignas(1024) T v[kVStages][kPanels][kKeys][64];
-    uint32_t votes[kConsumers][kKStages][4];  // [group][stage][warp]: slices all rows may skip
-    PrefillWork work[kWorkSlots];
-    uint64_t voted[kConsumers];
-    uint64_t q_full;   // work[] and Q of the item have arrived
-    uint64_t q_empty;  // consumers have issued their last product with Q
-    uint64_t k_full[kKStages];
-    uint64_t k_empty[kKStages];
-    uint64_t v_full[kVStages];
-    uint64_t v_empty[kVStages];
-  };
-
-  static __device__ VisitOrder visit_order(const AttentionArgs& args) {
-    return args.window > 0 ? kPrefillWindowOrder : kPrefillOrder;
-  }
-
-  // A position in a ring of stages.
-  template <int kStages>
-  struct Ring {
-    int stage = 0;
-    uint32_t phase = 0;
-    __device__ void advance() {
-      if (++stage == kStages) {
-        stage = 0;
-        phase ^= 1;
-      }
-    }
-  };
-
-  // ---- Producer: one warp ------------------------------------------------------------------
-
-  static __device__ void make_work(const AttentionArgs& args, int item, PrefillWork& work) {
-    const PrefillItem where = prefill_item<kRows>(args, item);
-    const Sequence& sequence = args.sequences[where.sequence];
-    const int rows = min(kRows, sequence.q_len - where.row_begin);
-    const int position = sequence.kv_len - sequence.q_len + where.row_begin;
-    const int end = args.causal ? position + rows : sequence.kv_len;
-    const int begin = args.window > 0 ? max(0, position + 1 - args.window) : 0;
-    work = {.head = where.head,
-            .kv_head = where.kv_head,
-            .q_row = sequence.q_begin + where.row_begin,
-            .rows = rows,
-            .position = position,
-            .row_begin = where.row_begin,
-            .q_len = sequence.q_len,
-            .kv_len = sequence.kv_len,
-            .kv_begin = sequence.kv_begin,
-            .first_tile = begin / kKeys,
-            .last_tile = (end - 1) / kKeys,
-            .index = sequence.index,
-            .threshold_log2 = sequence_threshold(args, sequence),
-            .skip_map = sequence.skip_map};
-  }
-
-  // Copies keys [key, key + kKeys) of a KV head into `tile`; boxes behind kv_len are left out.
-  // Called by the whole warp: lane i copies box i.
-  static __device__ void load_tile(const AttentionArgs& args, const CUtensorMap* map, int box_keys,
-                                   const PrefillWork& work, int key, T (&tile)[kPanels][kKeys][64],
-                                   uint64_t* full) {
-    const int lane = threadIdx.x;
-    const int panel = lane % kPanels;
-    const int in_tile = lane / kPanels * box_keys;
-    const bool mine = in_tile < min(kKeys, work.kv_len - key);
-    const int boxes = __popc(__ballot_sync(0xffffffff, mine));
-    if (lane == 0) {
-      ptx::mbarrier_arrive_expect(full, boxes * box_keys * 128);
-    }
-    __syncwarp();
-    if (mine) {
-      int token = work.kv_begin + key + in_tile;
-      int page = 0;
-      if (args.page_size > 0) {
-        token = (key + in_tile) & (args.page_size - 1);
-        page = args.pages[work.kv_begin + ((key + in_tile) >> args.page_log2)];
-      }
-      ptx::tma_load(tile[panel][in_tile], map, full, 64 * panel, token, work.kv_head, page);
-    }
-  }
-
-  static __device__ void produce(const AttentionArgs& args, const PrefillMaps& maps, Shared& s) {
-    const int lane = threadIdx.x;
-    Ring<kKStages> ring_k;
-    Ring<kVStages> ring_v;
-    for (int n = 0;; ++n) {
-      PrefillWork& work = s.work[n % kWorkSlots];
-      if (lane == 0) {
-        // Tiles of the item before are on their way for longer than this takes.
-        const int item = atomicAdd(&args.work[0], 1);
-        if (item < *args.num_items) {
-          make_work(args, item, work);
-        } else {
-          work.head = -1;
-        }
-      }
-      __syncwarp();
-      ptx::mbarrier_wait(&s.q_empty, (n & 1) ^ 1);
-      if (work.head < 0) {
-        if (lane == 0) {
-          ptx::mbarrier_arrive(&s.q_full);
-        }
-        return;
-      }
-      if (lane == 0) {
-        ptx::mbarrier_arrive_expect(&s.q_full, sizeof(s.q));
-        for (int panel = 0; panel < kPanels; ++panel) {
-          ptx::tma_load(s.q[panel], &maps.q, &s.q_full, 64 * panel, work.q_row, work.head, 0);
-        }
-      }
-      for (int visit = 0; visit <= work.last_tile - work.first_tile; ++visit) {
-        const int key =
-            kKeys * visited_span(visit_order(args), visit, work.first_tile, work.last_tile);
-        ptx::mbarrier_wait(&s.k_empty[ring_k.stage], ring_k.phase ^ 1);
-        load_tile(args, &maps.k, maps.box_keys, work, key, s.k[ring_k.stage],
-                  &s.k_full[ring_k.stage]);
-        ring_k.advance();
-        ptx::mbarrier_wait(&s.v_empty[ring_v.stage], ring_v.phase ^ 1);
-        load_tile(args, &maps.v, maps.box_keys, work, key, s.v[ring_v.stage],
-                  &s.v_full[ring_v.stage]);
-        ring_v.advance();
-      }
-    }
-  }
+  static constexpr int kSlices = Types::kSlices;
+  static constexpr uint32_t kAllSlices = Types::kAllSlices;
+  static constexpr int kPanels = Types::kPanels;
+  static constexpr int kPanelBytesQ = Types::kPanelBytesQ;
+  static constexpr int kPanelBytesKv = Types::kPanelBytesKv;
 
   // ---- Consumers: a warpgroup for each 64 rows ----------------------------------------------
 
@@ -344,7 +192,7 @@ struct PrefillKernel {
         }
       }
       ptx::fence_proxy_async();
-      ptx::named_barrier_sync(kGroupBarrier + group, 128);
+      ptx::named_barrier_sync(Types::kGroupBarrier + group, 128);
     }
 
     // Query rows from `row` on are not of this item. Memory there may hold NaN, which never agrees
@@ -360,7 +208,7 @@ struct PrefillKernel {
         }
       }
       ptx::fence_proxy_async();
-      ptx::named_barrier_sync(kGroupBarrier + group, 128);
+      ptx::named_barrier_sync(Types::kGroupBarrier + group, 128);
     }
 
     // −inf where a row does not see a key.
@@ -406,6 +254,7 @@ struct PrefillKernel {
     }
     // The warps of the group tell each other. What a warp wants itself it can work on in between.
     __device__ void tell(uint32_t mine) {
+      __syncwarp();  // all lanes have read the votes that these replace
       if (lane == 0) {
         s.votes[group][ring_k.stage][threadIdx.x / 32 % 4] = mine;
         ptx::mbarrier_arrive(&s.voted[group]);
@@ -507,7 +356,7 @@ struct PrefillKernel {
     // All tiles of an item.
     template <bool kSkip>
     __device__ void attend() {
-      const VisitOrder order = visit_order(args);
+      const VisitOrder order = Types::visit_order(args);
       const int first = work->first_tile;
       const int last = work->last_tile;
       const float threshold = work->threshold_log2 / args.scale_log2;
@@ -624,7 +473,7 @@ struct PrefillKernel {
     __device__ void run() {
       for (int n = 0;; ++n) {
         ptx::mbarrier_wait(&s.q_full, n & 1);
-        work = &s.work[n % kWorkSlots];
+        work = &s.work[n % Types::kWorkSlots];
         if (work->head < 0) {
           return;
         }
@@ -673,7 +522,7 @@ struct PrefillKernel {
     if (group == 0) {
       ptx::give_registers<kConfig.producer_registers>();
       if (threadIdx.x < 32) {
-        produce(args, maps, s);
+        PrefillProducer<T, kHeadDim>::produce(args, maps, s);
       }
     } else {
       ptx::take_registers<kConfig.consumer_registers>();
