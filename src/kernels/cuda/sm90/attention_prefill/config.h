@@ -39,7 +39,7 @@ constexpr PrefillConfig prefill_config(int head_dim) {
     case 128:
       return {3, 128, 3, 2, 160, 32};  // 208 KB
     default:
-      return {2, 64, 2, 2, 232, 40};  // 256: 192 KB
+      return {2, 64, 3, 2, 232, 40};  // 256: 224 KB
   }
 }
 

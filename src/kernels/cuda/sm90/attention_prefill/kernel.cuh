@@ -1,20 +1,19 @@
 // Prefill attention with Skip Softmax on Hopper.
 //
-// A CTA computes 128 query rows of one head: a producer warp copies Q, K and V to shared memory
-// with TMA, two consumer warpgroups own 64 rows each. Time runs to the right; S(n) is the product
-// of Q with key tile n, the softmax of tile n follows it, O(n) adds P(n) · V(n):
+// A CTA computes 192 query rows of one head: a producer warp copies Q, K and V to shared memory
+// with TMA, three consumer warpgroups own 64 rows each (head_dim 256: two, 128 rows). S(n) is the
+// product of Q with key tile n, O(n) adds P(n) · V(n). A warpgroup does one after the other; while
+// it is in the softmax, the tensor cores serve the others:
 //
-//   group 0   S(n+1) O(n) | softmax(n+1)        | S(n+2) O(n+1) | softmax(n+2) …
-//   group 1               | S(n+1) O(n)         | softmax(n+1)  | S(n+2) O(n+1) …
-//   tensor    ├─ group 0 ─┼─ group 1 ───────────┼─ group 0 ─────┼─ …
-//
-// Two barriers hand the tensor cores from group to group. Within a group S(n+1) is issued before
-// O(n), so that its softmax runs under O(n).
+//   group 0   S(n) │ softmax(n)        │ O(n) S(n+1) │ softmax(n+1)       …
+//   group 1        │ O(n) S(n+1) │ softmax(n+1)      │ O(n+1) S(n+2)      …
+//   group 2   softmax(n)         │ O(n) S(n+1) │ softmax(n+1)             …
 //
 // The vote: after S(n), each thread compares the maxima of its two rows in every slice of 16 keys
-// with the running maximum; a warp-wide AND, one exchange through shared memory and one barrier of
-// the warpgroup make a bit mask of the slices that all 64 rows agree to skip. Of those, no
-// exponential is computed and no step of P · V is issued; the step is as wide as the slice.
+// with the running maximum, and a warp-wide OR makes a bit mask of the slices that the warp wants.
+// The four warps exchange masks through shared memory and one mbarrier, and meanwhile each computes
+// the exponentials of what it wants itself. Of slices that no row wants, no exponential is computed
+// and no step of P · V is issued; the step is as wide as the slice.
 //
 // Tuning is in config.h, what was tried in docs/kernels/prefill.md.
 #ifndef HOPSKIP_KERNELS_CUDA_SM90_ATTENTION_PREFILL_KERNEL_CUH_

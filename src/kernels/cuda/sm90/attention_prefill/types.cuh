@@ -23,7 +23,7 @@ struct PrefillWork {
   int32_t head;  // −1: no more work
   int32_t kv_head;
   int32_t q_row;      // its first row in q, out, lse
-  int32_t rows;       // rows that exist, 1 … 128
+  int32_t rows;       // rows that exist, 1 … 192
   int32_t position;   // of its first row in the sequence
   int32_t row_begin;  // its first row within the step's rows of the sequence
   int32_t q_len;
@@ -61,7 +61,7 @@ struct PrefillTypes {
     alignas(1024) T q[kPanels][kRows][64];
     alignas(1024) T k[kKStages][kPanels][kKeys][64];
     alignas(1024) T v[kVStages][kPanels][kKeys][64];
-    uint32_t votes[kConsumers][kKStages][4];  // [group][stage][warp]: slices all rows may skip
+    uint32_t votes[kConsumers][kKStages][4];  // [group][stage][warp]: slices the warp wants
     PrefillWork work[kWorkSlots];
     uint64_t voted[kConsumers];
     uint64_t q_full;   // work[] and Q of the item have arrived
