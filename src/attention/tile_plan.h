@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 namespace hopskip {
 
@@ -57,7 +58,8 @@ inline bool is_seed_key(int64_t key, int64_t begin, int64_t end, int keys) {
 
 // The span visited as number `visit` of spans [first, last].
 template <typename Int>
-constexpr Int visited_span(VisitOrder order, Int visit, Int first, Int last) {
+constexpr Int visited_span(VisitOrder order, std::type_identity_t<Int> visit,
+                           std::type_identity_t<Int> first, Int last) {
   switch (order) {
     case VisitOrder::kFirstToLast:
       return first + visit;
