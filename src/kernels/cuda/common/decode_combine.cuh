@@ -97,8 +97,9 @@ __device__ inline float warp_sum(float value) {
 // The whole of one row from its parts, in an order that depends on their number alone. g_out and
 // g_lse: of part 0; the strides lead to the next part. Returns the LSE in log2 units.
 template <int kHeadDim>
-__device__ inline float merge_row(const float* g_out, int64_t out_stride, const float* g_lse,
-                                  int64_t lse_stride, int parts, int lane, Row<kHeadDim>& row) {
+__device__ __forceinline__ float merge_row(const float* g_out, int64_t out_stride,
+                                           const float* g_lse, int64_t lse_stride, int parts,
+                                           int lane, Row<kHeadDim>& row) {
   float largest = -INFINITY;
   for (int part = lane; part < parts; part += 32) {
     largest = fmaxf(largest, g_lse[part * lse_stride]);
@@ -170,7 +171,7 @@ __device__ inline void finish_decode_item(const AttentionArgs& args, const Decod
 // Merges the ranges of each (sequence, KV head). One CTA an item: it takes the rows of the group
 // whose number is its range's, modulo the ranges; so as many CTAs as there are rows share the work.
 template <typename Out, int kHeadDim>
-__global__ void __launch_bounds__(kCombineThreads)
+__global__ void __launch_bounds__(kCombineThreads, 4)
     combine_decode(const __grid_constant__ AttentionArgs args) {
   constexpr int kWarps = kCombineThreads / 32;
   __shared__ float s_out[kWarps][kHeadDim];
