@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "attention/params.h"
 #include "attention/profile.h"
@@ -206,6 +207,22 @@ TEST(SkipSoftmaxConfig, ValidateNamesTheSetting) {
   SkipSoftmaxConfig sparsity;
   sparsity.target_sparsity = PerPhase<double>{1.0, 0.5};
   EXPECT_THROW(validate(sparsity), Error);
+}
+
+TEST(SkipRule, TheBoundIsTheRule) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const std::vector<float> values = {-kInfinity, -kLargest, -1e30f, -9.0f,    -8.0f,
+                                     -1.0f,      0.0f,      1.0f,   kLargest, std::nanf("")};
+  for (float running : values) {
+    for (float threshold : {-kInfinity, -kLargest, -1e30f, -8.0f, -1.0f, 0.0f, std::nanf("")}) {
+      for (float tile : values) {
+        EXPECT_EQ(tile < skip_bound(running, threshold),
+                  row_agrees_to_skip(tile, running, threshold))
+            << tile << " against " << running << " at " << threshold;
+      }
+    }
+  }
 }
 
 }  // namespace
