@@ -251,18 +251,34 @@ struct PrefillKernel {
       }
       return __reduce_or_sync(0xffffffff, mine);
     }
-    // The warps of the group tell each other. What a warp wants itself it can work on in between.
+    // The warps of the group tell each other. What a warp wants itself it can work on in between,
+    // and one that wants everything need not listen; it makes up for that before it speaks again.
     __device__ void tell(uint32_t mine) {
+      ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
       __syncwarp();  // all lanes have read the votes that these replace
       if (lane == 0) {
         s.votes[group][ring_k.stage][threadIdx.x / 32 % 4] = mine;
         ptx::mbarrier_arrive(&s.voted[group]);
       }
-    }
-    __device__ uint32_t wanted_by_group() {
-      ptx::mbarrier_wait(&s.voted[group], vote_phase);
       vote_phase ^= 1;
+    }
+    __device__ uint32_t wanted_by_group() const {
+      ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
       return __reduce_or_sync(0xffffffff, s.votes[group][ring_k.stage][lane % 4]);
+    }
+
+    // The running maximum over what the rows have seen; four lanes share a row.
+    __device__ void raise_maximum(const float (&tile_max)[2]) {
+      HOPSKIP_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        float row_max = fmaxf(tile_max[h], __shfl_xor_sync(0xffffffff, tile_max[h], 1));
+        row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffff, row_max, 2));
+        r_m[h] = fmaxf(r_m[h], row_max);
+      }
+      if (__any_sync(0xffffffff, r_m[0] * args.scale_log2 > r_base[0] + kSlackLog2 ||
+                                     r_m[1] * args.scale_log2 > r_base[1] + kSlackLog2)) {
+        raise_base();
+      }
     }
 
     // Weights are exp2(score − base), and base follows the running maximum only where it has to:
@@ -286,21 +302,18 @@ struct PrefillKernel {
     // brought up to date.
     template <bool kSkip>
     __device__ void softmax() {
+      float tile_max[2];
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
-        float tile_max = slice_max(h, 0);
+        tile_max[h] = slice_max(h, 0);
         HOPSKIP_UNROLL
         for (int i = 1; i < kSlices; ++i) {
-          tile_max = fmaxf(tile_max, slice_max(h, i));
+          tile_max[h] = fmaxf(tile_max[h], slice_max(h, i));
         }
-        tile_max = fmaxf(tile_max, __shfl_xor_sync(0xffffffff, tile_max, 1));
-        tile_max = fmaxf(tile_max, __shfl_xor_sync(0xffffffff, tile_max, 2));
-        r_m[h] = fmaxf(r_m[h], tile_max);
       }
-      const bool grown = r_m[0] * args.scale_log2 > r_base[0] + kSlackLog2 ||
-                         r_m[1] * args.scale_log2 > r_base[1] + kSlackLog2;
-      if (__any_sync(0xffffffff, grown)) {
-        raise_base();
+      // After a few tiles a new maximum is rare.
+      if (__any_sync(0xffffffff, tile_max[0] > r_m[0] || tile_max[1] > r_m[1])) {
+        raise_maximum(tile_max);
       }
       uint32_t mine = kAllSlices;
       if constexpr (kSkip) {
@@ -340,10 +353,9 @@ struct PrefillKernel {
         for (int i = 0; i < kSlices; ++i) {
           weigh_slice(i);
         }
-      } else if (mine != 0) {
+        wanted = kAllSlices;
+      } else {
         weigh_slices(mine);
-      }
-      if constexpr (kSkip) {
         wanted = wanted_by_group();
         left_out += kSlices - __popc(wanted);
         if (wanted != mine) {
