@@ -12,6 +12,8 @@ namespace {
 // partial result. About 2 µs of latency, in which a CTA that reads 64 GB/s would have read 128 KB,
 // that is 256 keys of K and V in 16 bits at head_dim 128.
 constexpr int64_t kItemOverheadKeys = 256;
+// What the kernel that merges ranges costs before it merges any: about 3 µs.
+constexpr int64_t kMergeStartKeys = 64;
 
 // Items are at most this many rounds of all slots: more rounds even out no better than 8.
 constexpr int kMaxRounds = 8;
@@ -82,9 +84,10 @@ int64_t estimated_time(const SplitProblem& problem, int64_t split_keys) {
   for (const int64_t part : parts) {
     slots.add(problem.num_kv_heads, part + kItemOverheadKeys);
   }
-  // Whoever finishes last merges all ranges of its sequence: a partial result is `group` rows of
-  // floats, as many bytes as `group` keys have in K and V of 16 bits.
-  const int64_t merge = most_ranges > 1 ? most_ranges * problem.group : 0;
+  // The kernel that merges ranges: a CTA for each range shares the group's rows with the others. A
+  // row of a range is floats, as many bytes as a key has in K and V of 16 bits.
+  const int64_t merge =
+      most_ranges > 1 ? kMergeStartKeys + divide_up(problem.group, most_ranges) * most_ranges : 0;
   return slots.last() + merge;
 }
 

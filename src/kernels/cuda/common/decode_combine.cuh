@@ -9,6 +9,7 @@
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/kernel_params.h"
+#include "kernels/cuda/ptx/sm90.cuh"
 
 namespace hopskip::cuda {
 
@@ -170,7 +171,8 @@ __device__ inline void finish_decode_item(const AttentionArgs& args, const Decod
 
 // Merges the ranges of each (sequence, KV head). One CTA an item: it takes the rows of the group
 // whose number is its range's, modulo the ranges; so as many CTAs as there are rows share the work.
-template <typename Out, int kHeadDim>
+// kOverlap: Hopper; it is launched while the kernel that wrote the parts still runs, and waits.
+template <typename Out, int kHeadDim, bool kOverlap>
 __global__ void __launch_bounds__(kCombineThreads, 4)
     combine_decode(const __grid_constant__ AttentionArgs args) {
   constexpr int kWarps = kCombineThreads / 32;
@@ -178,6 +180,9 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
   __shared__ float s_lse[kWarps];
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
+  if constexpr (kOverlap) {
+    ptx::wait_for_launcher();
+  }
   const int num_items = *args.num_items;
   for (int i = blockIdx.x; i < num_items; i += gridDim.x) {
     const DecodeItem item = args.items[i];
@@ -209,10 +214,18 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
 }
 
 // To be launched behind the kernel that wrote the parts.
-template <typename Out, int kHeadDim>
+template <typename Out, int kHeadDim, bool kOverlap>
 cudaError_t launch_combine(const AttentionArgs& args, int num_ctas, cudaStream_t stream) {
-  combine_decode<Out, kHeadDim><<<num_ctas, kCombineThreads, 0, stream>>>(args);
-  return cudaGetLastError();
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(num_ctas);
+  config.blockDim = dim3(kCombineThreads);
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = kOverlap ? 1 : 0;
+  return cudaLaunchKernelEx(&config, combine_decode<Out, kHeadDim, kOverlap>, args);
 }
 
 }  // namespace hopskip::cuda

@@ -77,11 +77,14 @@ CUtensorMap make_tensor_map(const RowTensor& tensor, int box_columns, int box_to
                             static_cast<cuuint32_t>(box_tokens), 1, 1};
   const cuuint32_t steps[] = {1, 1, 1, 1};
   CUtensorMap map;
+  // The cache fetches no more than a row: behind it may lie another head, which others read later.
   const CUresult result = encode_function()(
       &map, data_type(tensor.type), 4, const_cast<void*>(tensor.data), extents, strides, box, steps,
       CU_TENSOR_MAP_INTERLEAVE_NONE,
       box_columns * bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_128B,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      tensor.columns * bytes >= 256 ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+                                    : CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   check(
       result == CUDA_SUCCESS, ErrorCode::kDevice,
       "cuTensorMapEncodeTiled refuses rows of {} elements, {} tokens {} apart, {} heads {} apart, "

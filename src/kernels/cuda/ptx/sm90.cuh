@@ -112,6 +112,13 @@ __device__ inline void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
+// Lets the next kernel of the stream start where there is room; it waits with wait_for_launcher.
+__device__ inline void launch_dependents() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+// Until the kernel before has finished and its writes are visible.
+__device__ inline void wait_for_launcher() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
 // 2^x; 2^−inf is 0. Relative error 2^-22 (PTX ISA).
 __device__ inline float exp2_approx(float x) {
   float y;

@@ -20,7 +20,7 @@ void launch_decode(const Launch& launch) {
     error = cudaGetLastError();
   }
   if (error == cudaSuccess) {
-    error = launch_combine<Q, kHeadDim>(launch.args, launch.num_ctas, launch.stream);
+    error = launch_combine<Q, kHeadDim, false>(launch.args, launch.num_ctas, launch.stream);
   }
   check_launch(error, "sm80 decode");
 }

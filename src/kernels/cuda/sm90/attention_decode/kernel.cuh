@@ -524,17 +524,16 @@ struct DecodeKernel {
       ptx::fence_barrier_init();
     }
     Warp warp(args, maps, s);
-    for (;;) {
+    ptx::launch_dependents();
+    int item = blockIdx.x;
+    while (item < *args.num_items) {
       __syncthreads();  // barriers are ready; all are done with the item before
+      warp.run(args.items[item]);
       if (threadIdx.x == 0) {
-        s.item = atomicAdd(&args.work[0], 1);
+        s.item = gridDim.x + atomicAdd(&args.work[0], 1);
       }
       __syncthreads();
-      const int item = s.item;
-      if (item >= *args.num_items) {
-        break;
-      }
-      warp.run(args.items[item]);
+      item = s.item;
     }
     if (threadIdx.x == 0) {
       finish_grid(args);
