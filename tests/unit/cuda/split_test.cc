@@ -34,7 +34,13 @@ int64_t simulated_time(const SplitProblem& problem, int64_t split_keys, int64_t 
   for (const int64_t cost : costs) {
     *std::min_element(slots.begin(), slots.end()) += cost;
   }
-  const int64_t merge = most_ranges > 1 ? most_ranges * problem.group : 0;
+  int64_t merge = 0;
+  if (most_ranges > 1) {
+    merge = 64;  // the start of the kernel that merges; its first CTA takes rows 0, ranges, …
+    for (int64_t row = 0; row < problem.group; row += most_ranges) {
+      merge += most_ranges;
+    }
+  }
   return *std::max_element(slots.begin(), slots.end()) + merge;
 }
 
