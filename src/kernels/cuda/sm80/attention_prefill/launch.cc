@@ -2,9 +2,8 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <fmt/format.h>
 
-#include "kernels/cuda/config_check.h"
+#include "kernels/cuda/instances.h"
 #include "kernels/cuda/sm80/attention_prefill/config.h"
 
 namespace hopskip::cuda {
@@ -17,43 +16,22 @@ void launch_prefill(const Launch& launch);  // instances/
 
 namespace {
 
-struct Instance {
-  int head_dim;
-  ScalarType type;
-  void (*launch)(const Launch& launch);
-};
-
+constexpr ScalarType kBF16 = ScalarType::kBF16;
+constexpr ScalarType kF16 = ScalarType::kF16;
 constexpr Instance kInstances[] = {
-    {64, ScalarType::kBF16, sm80::launch_prefill<__nv_bfloat16, 64>},
-    {64, ScalarType::kF16, sm80::launch_prefill<__half, 64>},
-    {128, ScalarType::kBF16, sm80::launch_prefill<__nv_bfloat16, 128>},
-    {128, ScalarType::kF16, sm80::launch_prefill<__half, 128>},
-    {256, ScalarType::kBF16, sm80::launch_prefill<__nv_bfloat16, 256>},
-    {256, ScalarType::kF16, sm80::launch_prefill<__half, 256>},
+    {64, kBF16, kBF16, sm80::launch_prefill<__nv_bfloat16, 64>},
+    {64, kF16, kF16, sm80::launch_prefill<__half, 64>},
+    {128, kBF16, kBF16, sm80::launch_prefill<__nv_bfloat16, 128>},
+    {128, kF16, kF16, sm80::launch_prefill<__half, 128>},
+    {256, kBF16, kBF16, sm80::launch_prefill<__nv_bfloat16, 256>},
+    {256, kF16, kF16, sm80::launch_prefill<__half, 256>},
 };
-
-const Instance* find_instance(const AttentionConfig& config) {
-  for (const Instance& instance : kInstances) {
-    if (instance.head_dim == config.head_dim && instance.type == config.q_type) {
-      return &instance;
-    }
-  }
-  return nullptr;
-}
 
 std::string why_not(const AttentionConfig& config, const GpuProperties& gpu) {
   if (gpu.compute_capability < 80) {
-    return fmt::format("compute capability {}.{} is below 8.0", gpu.compute_capability / 10,
-                       gpu.compute_capability % 10);
+    return capability_text(gpu) + " is below 8.0";
   }
-  if (config.head_dim != 64 && config.head_dim != 128 && config.head_dim != 256) {
-    return fmt::format("head_dim {} is not one of 64, 128, 256", config.head_dim);
-  }
-  if (config.kv_type != config.q_type || find_instance(config) == nullptr) {
-    return fmt::format("q_type {} with kv_type {} is not one of bf16, f16 for both",
-                       scalar_name(config.q_type), scalar_name(config.kv_type));
-  }
-  return "";
+  return why_no_instance(kInstances, config);
 }
 
 TilePlan tile_plan(const AttentionConfig& config, int /*split_keys*/) {
@@ -68,7 +46,7 @@ TilePlan tile_plan(const AttentionConfig& config, int /*split_keys*/) {
 
 int rows_per_item(const AttentionConfig& /*config*/) { return sm80::kPrefillRows; }
 
-void launch(const Launch& launch) { find_instance(launch.config)->launch(launch); }
+void launch(const Launch& launch) { find_instance(kInstances, launch.config)->launch(launch); }
 
 }  // namespace
 

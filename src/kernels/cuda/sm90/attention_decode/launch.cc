@@ -4,7 +4,7 @@
 #include <cuda_fp16.h>
 #include <fmt/format.h>
 
-#include "kernels/cuda/config_check.h"
+#include "kernels/cuda/instances.h"
 #include "kernels/cuda/sm90/attention_decode/config.h"
 
 namespace hopskip::cuda {
@@ -17,13 +17,6 @@ void launch_decode(const Launch& launch);  // instances/
 }  // namespace sm90
 
 namespace {
-
-struct Instance {
-  int head_dim;
-  ScalarType q_type;
-  ScalarType kv_type;
-  void (*launch)(const Launch& launch);
-};
 
 constexpr ScalarType kBF16 = ScalarType::kBF16;
 constexpr ScalarType kF16 = ScalarType::kF16;
@@ -43,33 +36,15 @@ constexpr Instance kInstances[] = {
     {256, kF16, kF8, sm90::launch_decode<__half, sm90::Fp8, 256>},
 };
 
-const Instance* find_instance(const AttentionConfig& config) {
-  for (const Instance& instance : kInstances) {
-    if (instance.head_dim == config.head_dim && instance.q_type == config.q_type &&
-        instance.kv_type == config.kv_type) {
-      return &instance;
-    }
-  }
-  return nullptr;
-}
-
 std::string why_not(const AttentionConfig& config, const GpuProperties& gpu) {
   if (gpu.compute_capability != 90) {
-    return fmt::format("compute capability {}.{} is not 9.0", gpu.compute_capability / 10,
-                       gpu.compute_capability % 10);
+    return capability_text(gpu) + " is not 9.0";
   }
   const int group = config.num_heads / config.num_kv_heads;
   if (group > sm90::kDecodeRows) {
     return fmt::format("{} query heads share a KV head, more than {}", group, sm90::kDecodeRows);
   }
-  if (config.head_dim != 64 && config.head_dim != 128 && config.head_dim != 256) {
-    return fmt::format("head_dim {} is not one of 64, 128, 256", config.head_dim);
-  }
-  if (find_instance(config) == nullptr) {
-    return fmt::format("q_type {} with kv_type {} is not possible at head_dim {}",
-                       scalar_name(config.q_type), scalar_name(config.kv_type), config.head_dim);
-  }
-  return "";
+  return why_no_instance(kInstances, config);
 }
 
 TilePlan tile_plan(const AttentionConfig& config, int split_keys) {
@@ -83,7 +58,7 @@ TilePlan tile_plan(const AttentionConfig& config, int split_keys) {
           .split = split_keys / sm90::kDecodeWarps};
 }
 
-void launch(const Launch& launch) { find_instance(launch.config)->launch(launch); }
+void launch(const Launch& launch) { find_instance(kInstances, launch.config)->launch(launch); }
 
 }  // namespace
 
