@@ -101,7 +101,8 @@ struct AttentionTensors {
 };
 
 // A kernel of this machine for a configuration, with its workspace. plan() and run() of one object
-// must not overlap; distinct objects are independent. Movable.
+// must not overlap, on the GPU either: they belong on one stream, or are ordered by the caller.
+// Distinct objects are independent. Movable.
 class Attention {
  public:
   // Chooses the kernel and allocates. Throws InvalidArgument naming the field, Unsupported with the
