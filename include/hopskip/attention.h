@@ -93,7 +93,8 @@ struct AttentionTensors {
   // [sequences][num_heads], added to. Heads that vote together each count their common tiles.
   SkipCounts* counts = nullptr;
   // Optional input: log2(λ) of each sequence, [sequences], read when the kernel runs, instead of
-  // the plan's factors; may change between replays of a graph. Clamped to at most 0; −inf is dense.
+  // the plan's factors; may change between replays of a graph. Clamped to at most 0; −inf is dense,
+  // and so is NaN.
   const float* threshold_log2 = nullptr;
   // For tests: which tiles were kept (1) and skipped (2), 0 elsewhere: zero it before the call. The
   // map of sequence i starts at Attention::skip_map_offset(i).
@@ -114,8 +115,8 @@ class Attention {
 
   // What the following calls of run() compute. Everything is checked before anything is copied; the
   // copy is ordered on `stream`. A captured graph of run() follows later plans of the same object,
-  // which must fit the tensors that it was captured with. Not itself to be captured. Throws
-  // InvalidArgument naming the sequence and field, Device.
+  // which must fit the tensors that it was captured with, and must not outlive it. Not itself to be
+  // captured. Throws InvalidArgument naming the sequence and field, Device.
   void plan(std::span<const PlannedSequence> sequences, CudaStream stream = nullptr);
 
   // Launches the planned attention on `stream`. Allocates nothing and does not synchronise; may be

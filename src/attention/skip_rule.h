@@ -37,10 +37,16 @@ HOPSKIP_HD inline bool row_agrees_to_skip(Real tile_max, Real running_max, Real 
 }
 
 // The same rule for one running maximum and many tiles: a row agrees to skip exactly the tiles with
-// tile_max < skip_bound(running_max, t). Below every finite score lies −inf alone, which is the
-// case that row_agrees_to_skip names; NaN gives that bound, too.
+// below_skip_bound(tile_max, skip_bound(running_max, t)). Below every finite score lies −inf alone,
+// which is the case that row_agrees_to_skip names; NaN gives that bound, too.
 HOPSKIP_HD inline float skip_bound(float running_max, float threshold_log2) {
   return fmaxf(running_max + threshold_log2, -std::numeric_limits<float>::max());
+}
+HOPSKIP_HD inline bool below_skip_bound(float tile_max, float bound) { return tile_max < bound; }
+
+// λ is at most 1: then a skipped tile can never hold a row's maximum. NaN stays, and never agrees.
+HOPSKIP_HD inline float clamp_threshold_log2(float threshold_log2) {
+  return threshold_log2 > 0.0f ? 0.0f : threshold_log2;
 }
 
 // t = log2(min(1, factor / keys)) for a sequence with `keys` > 0 keys at this step; factor ≥ 0, and

@@ -87,7 +87,7 @@ struct Attention::Impl {
   explicit Impl(const AttentionConfig& user_config)
       : config(validated(user_config)),
         kernel(cuda::select_kernel(config)),
-        num_ctas(kernel.ctas_per_multiprocessor *
+        num_ctas(kernel.ctas_per_multiprocessor(config) *
                  cuda::gpu_properties(config.device).multiprocessors),
         layout(config, num_ctas),
         scope(std::make_unique<cuda::DeviceScope>(config.device)),
@@ -150,14 +150,15 @@ void Attention::plan(std::span<const PlannedSequence> sequences, CudaStream stre
   check(capture == cudaStreamCaptureStatusNone, ErrorCode::kInvalidArgument,
         "plan() cannot be captured; call it before the capture, and again before a replay");
   check_cuda(cudaEventSynchronize(impl.copied.get()), "wait for the copy of the last plan");
-  impl.plan = std::move(plan);
-  const PlanHeader header{static_cast<int32_t>(impl.plan.sequences.size()), impl.plan.num_items,
-                          impl.plan.split_keys};
+  impl.plan = {};  // should a copy fail, there is none
+  const PlanHeader header{static_cast<int32_t>(plan.sequences.size()), plan.num_items,
+                          plan.split_keys};
   impl.stage(0, std::vector<PlanHeader>{header}, stream);
-  impl.stage(impl.layout.sequences, impl.plan.sequences, stream);
-  impl.stage(impl.layout.items, impl.plan.items, stream);
-  impl.stage(impl.layout.pages, impl.plan.pages, stream);
+  impl.stage(impl.layout.sequences, plan.sequences, stream);
+  impl.stage(impl.layout.items, plan.items, stream);
+  impl.stage(impl.layout.pages, plan.pages, stream);
   check_cuda(cudaEventRecord(impl.copied.get(), stream), "copy a plan");
+  impl.plan = std::move(plan);
 }
 
 void Attention::run(const AttentionTensors& tensors, CudaStream stream) const {

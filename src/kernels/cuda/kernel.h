@@ -41,7 +41,8 @@ struct AttentionKernel {
   int (*rows_per_item)(const AttentionConfig& config);
   // Decode: split_keys is a multiple of this.
   int split_multiple;
-  int ctas_per_multiprocessor;
+  // CTAs that run at the same time on a multiprocessor: the persistent grid has no more.
+  int (*ctas_per_multiprocessor)(const AttentionConfig& config);
   // Throws Device.
   void (*launch)(const Launch& launch);
 };

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
 // Of rows, keys and tokens: kernels round them up to tiles in 32 bits.
-constexpr int64_t kMaxExtent = kMax32 - (1 << 16);
+constexpr int64_t kMaxExtent = int64_t{1} << 30;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -217,7 +217,7 @@ TEST(SkipRule, TheBoundIsTheRule) {
   for (float running : values) {
     for (float threshold : {-kInfinity, -kLargest, -1e30f, -8.0f, -1.0f, 0.0f, std::nanf("")}) {
       for (float tile : values) {
-        EXPECT_EQ(tile < skip_bound(running, threshold),
+        EXPECT_EQ(below_skip_bound(tile, skip_bound(running, threshold)),
                   row_agrees_to_skip(tile, running, threshold))
             << tile << " against " << running << " at " << threshold;
       }

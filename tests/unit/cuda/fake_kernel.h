@@ -17,7 +17,7 @@ inline AttentionKernel fake_kernel(Phase phase) {
   };
   kernel.rows_per_item = [](const AttentionConfig&) { return 128; };
   kernel.split_multiple = 64;
-  kernel.ctas_per_multiprocessor = 1;
+  kernel.ctas_per_multiprocessor = [](const AttentionConfig&) { return 1; };
   return kernel;
 }
 

@@ -37,23 +37,6 @@ __device__ inline PrefillItem prefill_item(const AttentionArgs& args, int item) 
   return {low, kv_head * args.group + in_group, kv_head, row_tile * kRows};
 }
 
-// λ of a sequence in log2 units, clamped to at most 1. NaN stays, and never agrees to skip.
-__device__ inline float sequence_threshold(const AttentionArgs& args, const Sequence& sequence) {
-  const float t = args.threshold_log2 != nullptr ? args.threshold_log2[sequence.index]
-                                                 : sequence.threshold_log2;
-  return t > 0.0f ? 0.0f : t;
-}
-
-// By one thread of each CTA, after its last use of args.work: the last CTA makes the counters ready
-// for the next launch.
-__device__ inline void finish_grid(const AttentionArgs& args) {
-  __threadfence();
-  if (atomicAdd(&args.work[1], 1) == static_cast<int>(gridDim.x) - 1) {
-    args.work[0] = 0;
-    args.work[1] = 0;
-  }
-}
-
 }  // namespace hopskip::cuda
 
 #endif  // HOPSKIP_KERNELS_CUDA_COMMON_PREFILL_SCHEDULE_CUH_

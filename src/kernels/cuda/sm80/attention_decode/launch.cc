@@ -56,6 +56,8 @@ TilePlan tile_plan(const AttentionConfig& config, int split_keys) {
           .split = split_keys / sm80::decode_warps(row_bytes)};
 }
 
+int ctas_per_multiprocessor(const AttentionConfig& /*config*/) { return sm80::kDecodeCtas; }
+
 void launch(const Launch& launch) { find_instance(kInstances, launch.config)->launch(launch); }
 
 }  // namespace
@@ -66,7 +68,7 @@ const AttentionKernel kSm80Decode{.name = "sm80 decode",
                                   .tile_plan = tile_plan,
                                   .rows_per_item = nullptr,
                                   .split_multiple = sm80::kDecodeSplitMultiple,
-                                  .ctas_per_multiprocessor = sm80::kDecodeCtas,
+                                  .ctas_per_multiprocessor = ctas_per_multiprocessor,
                                   .launch = launch};
 
 }  // namespace hopskip::cuda

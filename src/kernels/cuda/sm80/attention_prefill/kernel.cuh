@@ -21,6 +21,7 @@
 
 #include "attention/skip_rule.h"
 #include "attention/tile_plan.h"
+#include "kernels/cuda/common/grid.cuh"
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/common/prefill_schedule.cuh"

@@ -46,6 +46,8 @@ TilePlan tile_plan(const AttentionConfig& config, int /*split_keys*/) {
 
 int rows_per_item(const AttentionConfig& /*config*/) { return sm80::kPrefillRows; }
 
+int ctas_per_multiprocessor(const AttentionConfig& /*config*/) { return sm80::kPrefillCtas; }
+
 void launch(const Launch& launch) { find_instance(kInstances, launch.config)->launch(launch); }
 
 }  // namespace
@@ -56,7 +58,7 @@ const AttentionKernel kSm80Prefill{.name = "sm80 prefill",
                                    .tile_plan = tile_plan,
                                    .rows_per_item = rows_per_item,
                                    .split_multiple = 1,
-                                   .ctas_per_multiprocessor = sm80::kPrefillCtas,
+                                   .ctas_per_multiprocessor = ctas_per_multiprocessor,
                                    .launch = launch};
 
 }  // namespace hopskip::cuda

@@ -29,10 +29,10 @@
 #include "attention/skip_rule.h"
 #include "attention/tile_plan.h"
 #include "kernels/cuda/common/decode_combine.cuh"
+#include "kernels/cuda/common/grid.cuh"
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/online_softmax.cuh"
 #include "kernels/cuda/common/pack.cuh"
-#include "kernels/cuda/common/prefill_schedule.cuh"
 #include "kernels/cuda/kernel_params.h"
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/sm90/attention_decode/config.h"
@@ -243,7 +243,8 @@ struct DecodeKernel {
       uint32_t wanted = 0;
       HOPSKIP_UNROLL
       for (int i = 0; i < kSlices; ++i) {
-        const bool agree = slice_max(score[i], 0) < bound[0] && slice_max(score[i], 1) < bound[1];
+        const bool agree = below_skip_bound(slice_max(score[i], 0), bound[0]) &&
+                           below_skip_bound(slice_max(score[i], 1), bound[1]);
         if (!__all_sync(0xffffffff, agree)) {
           wanted |= 1u << i;
         }

@@ -58,6 +58,10 @@ TilePlan tile_plan(const AttentionConfig& config, int split_keys) {
           .split = split_keys / sm90::kDecodeWarps};
 }
 
+int ctas_per_multiprocessor(const AttentionConfig& config) {
+  return sm90::decode_ctas(config.head_dim * (config.kv_type == kF8 ? 1 : 2));
+}
+
 void launch(const Launch& launch) { find_instance(kInstances, launch.config)->launch(launch); }
 
 }  // namespace
@@ -68,7 +72,7 @@ const AttentionKernel kSm90Decode{.name = "sm90 decode",
                                   .tile_plan = tile_plan,
                                   .rows_per_item = nullptr,
                                   .split_multiple = sm90::kDecodeSplitMultiple,
-                                  .ctas_per_multiprocessor = sm90::kDecodeCtas,
+                                  .ctas_per_multiprocessor = ctas_per_multiprocessor,
                                   .launch = launch};
 
 }  // namespace hopskip::cuda

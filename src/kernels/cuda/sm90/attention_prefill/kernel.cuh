@@ -26,10 +26,10 @@
 
 #include "attention/skip_rule.h"
 #include "attention/tile_plan.h"
+#include "kernels/cuda/common/grid.cuh"
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/online_softmax.cuh"
 #include "kernels/cuda/common/pack.cuh"
-#include "kernels/cuda/common/prefill_schedule.cuh"
 #include "kernels/cuda/kernel_params.h"
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/ptx/wgmma.cuh"
@@ -217,7 +217,7 @@ struct PrefillKernel {
         const int position = work->position + row0 + 8 * h;
         const int first = tile * kKeys + lane % 4 * 2;
         const int end = (args.causal ? min(position + 1, work->kv_len) : work->kv_len) - first;
-        const int begin = (args.window > 0 ? position + 1 - args.window : 0) - first;
+        const int begin = (args.window > 0 ? max(0, position + 1 - args.window) : 0) - first;
         HOPSKIP_UNROLL
         for (int j = 0; j < kKeys / 8; ++j) {
           HOPSKIP_UNROLL
@@ -245,7 +245,8 @@ struct PrefillKernel {
       uint32_t mine = 0;
       HOPSKIP_UNROLL
       for (int i = 0; i < kSlices; ++i) {
-        if (!(slice_max(0, i) < bound[0] && slice_max(1, i) < bound[1])) {
+        if (!below_skip_bound(slice_max(0, i), bound[0]) ||
+            !below_skip_bound(slice_max(1, i), bound[1])) {
           mine |= 1u << i;
         }
       }
@@ -257,14 +258,14 @@ struct PrefillKernel {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
       __syncwarp();  // all lanes have read the votes that these replace
       if (lane == 0) {
-        s.votes[group][ring_k.stage][threadIdx.x / 32 % 4] = mine;
+        s.votes[group][vote_phase][threadIdx.x / 32 % 4] = mine;
         ptx::mbarrier_arrive(&s.voted[group]);
       }
       vote_phase ^= 1;
     }
     __device__ uint32_t wanted_by_group() const {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
-      return __reduce_or_sync(0xffffffff, s.votes[group][ring_k.stage][lane % 4]);
+      return __reduce_or_sync(0xffffffff, s.votes[group][vote_phase ^ 1][lane % 4]);
     }
 
     // The running maximum over what the rows have seen; four lanes share a row.

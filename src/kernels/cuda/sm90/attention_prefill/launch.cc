@@ -48,6 +48,8 @@ int rows_per_item(const AttentionConfig& config) {
   return sm90::prefill_config(config.head_dim).rows();
 }
 
+int ctas_per_multiprocessor(const AttentionConfig& /*config*/) { return 1; }
+
 void launch(const Launch& launch) { find_instance(kInstances, launch.config)->launch(launch); }
 
 }  // namespace
@@ -58,7 +60,7 @@ const AttentionKernel kSm90Prefill{.name = "sm90 prefill",
                                    .tile_plan = tile_plan,
                                    .rows_per_item = rows_per_item,
                                    .split_multiple = 1,
-                                   .ctas_per_multiprocessor = 1,
+                                   .ctas_per_multiprocessor = ctas_per_multiprocessor,
                                    .launch = launch};
 
 }  // namespace hopskip::cuda

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "attention/tile_plan.h"
+#include "kernels/cuda/common/grid.cuh"
 #include "kernels/cuda/common/prefill_schedule.cuh"
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/sm90/attention_prefill/types.cuh"
