@@ -3,6 +3,7 @@
 #ifndef HOPSKIP_TESTS_CASES_GPU_ATTENTION_CASES_H_
 #define HOPSKIP_TESTS_CASES_GPU_ATTENTION_CASES_H_
 
+#include <limits>
 #include <vector>
 
 #include "cases/attention_cases.h"
@@ -50,6 +51,15 @@ inline std::vector<AttentionCase> gpu_attention_cases() {
       {"gpu_window_5000", 2, 1, 128, {{300, 700}}, 5000},
       {"gpu_full", 4, 2, 128, {{200, 900}, {33, 129}}, 0, 0, false, false},
       {"gpu_window_full", 2, 1, 128, {{150, 900}}, 200, 0, false, false},
+      {"gpu_window_max_full",
+       2,
+       1,
+       128,
+       {{200, 200}},
+       std::numeric_limits<int>::max(),
+       0,
+       false,
+       false},
       {"gpu_full_d64", 4, 2, 64, {{200, 900}}, 0, 0, false, false},
       {"gpu_full_d256", 2, 1, 256, {{200, 900}}, 0, 0, false, false},
       {"gpu_prefill_near_threshold",
