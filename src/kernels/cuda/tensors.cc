@@ -58,7 +58,11 @@ void check_strides(std::array<Stride, kCount> strides, int columns, int bytes) {
     require(stride.value * bytes % kAlignment == 0,
             "{} of {} elements is not a multiple of {} bytes", stride.name, stride.value,
             kAlignment);
-    within += stride.value * (stride.extent - 1);
+    int64_t span = 0;
+    if (__builtin_mul_overflow(stride.value, stride.extent - 1, &span) ||
+        __builtin_add_overflow(within, span, &within)) {
+      within = std::numeric_limits<int64_t>::max();  // more than any stride
+    }
   }
 }
 

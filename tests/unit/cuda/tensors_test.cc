@@ -87,6 +87,12 @@ TEST(Tensors, ErrorsNameTheTensor) {
   expect("out_row_stride of 1025", [](auto&, auto& t) { t.out_row_stride = 1025; });
   expect("kv_page_stride is 16376", [](auto&, auto& t) { t.kv_page_stride = 64 * 256 - 8; });
   expect("kv_head_stride is", [](auto&, auto& t) { t.kv_head_stride = int64_t{1} << 50; });
+  // 2^34 · 2^30 is 0 in 64 bits.
+  expect("q_head_stride is 549755813888; ", [](auto&, auto& t) {
+    t.q_rows = (int64_t{1} << 30) + 1;
+    t.q_row_stride = int64_t{1} << 34;
+    t.q_head_stride = int64_t{1} << 39;
+  });
   expect("kv_token_stride is 128; 256", [](auto&, auto& t) { t.kv_token_stride = 128; });
   expect("k_scale is 2", [](auto&, auto& t) { t.k_scale = 2.0f; });
   expect("v_scale is -1", [](auto&, auto& t) { t.v_scale = -1.0f; });

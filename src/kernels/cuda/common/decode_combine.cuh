@@ -213,7 +213,8 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
   }
 }
 
-// To be launched behind the kernel that wrote the parts.
+// To be launched behind the kernel that wrote the parts, even where the plan of now splits nothing:
+// a captured graph has to serve the plans that follow.
 template <typename Out, int kHeadDim, bool kOverlap>
 cudaError_t launch_combine(const AttentionArgs& args, int num_ctas, cudaStream_t stream) {
   cudaLaunchAttribute overlap{};

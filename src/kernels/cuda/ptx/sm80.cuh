@@ -13,11 +13,12 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/cuda/ptx/common.cuh"
+
 namespace hopskip::ptx::sm80 {
 
-__device__ inline uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
+using ptx::exp2_approx;
+using ptx::shared_address;
 
 // Starts the copy of 16 bytes to shared memory; of the source only `bytes` (0 … 16) are read, the
 // rest is zero.
@@ -78,13 +79,6 @@ __device__ inline void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, u
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   }
-}
-
-// 2^x; 2^−inf is 0. Relative error 2^-22 (PTX ISA).
-__device__ inline float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
 }
 
 // The AND of `bits` over the warp.

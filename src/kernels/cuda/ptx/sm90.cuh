@@ -6,11 +6,10 @@
 
 #include <cstdint>
 
-namespace hopskip::ptx {
+#include "kernels/cuda/common/macros.cuh"
+#include "kernels/cuda/ptx/common.cuh"
 
-__device__ inline uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
+namespace hopskip::ptx {
 
 // mbarrier: phases complete after `arrivals` arrivals and all expected bytes.
 __device__ inline void mbarrier_init(uint64_t* barrier, int arrivals) {
@@ -75,7 +74,7 @@ __device__ inline void wgmma_wait() {
 // uses of them from moving before it.
 template <int N>
 __device__ inline void pin_accumulators(float (&d)[N]) {
-#pragma unroll
+  HOPSKIP_UNROLL
   for (int i = 0; i < N; ++i) {
     asm volatile("" : "+f"(d[i])::"memory");
   }
@@ -118,13 +117,6 @@ __device__ inline void launch_dependents() {
 }
 // Until the kernel before has finished and its writes are visible.
 __device__ inline void wait_for_launcher() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-
-// 2^x; 2^−inf is 0. Relative error 2^-22 (PTX ISA).
-__device__ inline float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 }  // namespace hopskip::ptx
 

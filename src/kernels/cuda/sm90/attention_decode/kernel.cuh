@@ -22,7 +22,6 @@
 #include <cuda.h>
 
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -435,7 +434,7 @@ struct DecodeKernel {
     }
 
     __device__ void finish(const DecodeItem& item, const Sequence& sequence, bool seeded) {
-      // Counts: slices of stages that no key of is visible were left out as well.
+      // Counts: slices of which no key is visible were left out as well.
       if (lane == 0) {
         const int begin = max(first_key, visible.x) / kDecodeSliceKeys;
         const int slices =

@@ -29,8 +29,8 @@ struct PrefillConfig {
   constexpr int threads() const { return 128 * (1 + consumers); }
 };
 
-// Registers: tile_keys / 2 scores, half as many packed weights and head_dim / 2 outputs have to fit
-// a consumer's; a CTA has 64 Ki. Shared memory: (rows + (k_stages + v_stages) · tile_keys) ·
+// Registers: tile_keys / 2 scores, which become the packed weights, and head_dim / 2 outputs have
+// to fit a consumer's; a CTA has 64 Ki. Shared memory: (rows + (k_stages + v_stages) · tile_keys) ·
 // head_dim · 2 bytes of 227 KB.
 constexpr PrefillConfig prefill_config(int head_dim) {
   switch (head_dim) {

@@ -63,9 +63,9 @@ struct PrefillTypes {
     alignas(1024) T v[kVStages][kPanels][kKeys][64];
     uint32_t votes[kConsumers][2][4];  // [group][parity][warp]: slices the warp wants
     PrefillWork work[kWorkSlots];
-    uint64_t voted[kConsumers];
-    uint64_t q_full;   // work[] and Q of the item have arrived
-    uint64_t q_empty;  // consumers have issued their last product with Q
+    uint64_t voted[kConsumers];  // all warps of the group have written their votes
+    uint64_t q_full;             // work[] and Q of the item have arrived
+    uint64_t q_empty;            // consumers are done with their last product with Q
     uint64_t k_full[kKStages];
     uint64_t k_empty[kKStages];
     uint64_t v_full[kVStages];
