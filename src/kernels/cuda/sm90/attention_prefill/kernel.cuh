@@ -100,7 +100,7 @@ struct PrefillKernel {
           desc_v(ptx::matrix_descriptor(shared.v, kPanelBytesKv, 1024)) {}
 
     __device__ void release(uint64_t* barrier) const {
-      if (lane == 0) {
+      if (ptx::elect_one()) {
         ptx::mbarrier_arrive(barrier);
       }
     }
@@ -114,8 +114,8 @@ struct PrefillKernel {
       return rows > 0 ? int2{begin, end} : int2{0, 0};
     }
 
-    // r_s = Q · Kᵀ of the ring's tile.
-    __device__ void scores() {
+    // Starts r_s = Q · Kᵀ of the ring's tile.
+    __device__ void start_scores() {
       const uint64_t k = ptx::advance(desc_k, ring_k.stage * static_cast<int>(sizeof(s.k[0])));
       ptx::wgmma_fence();
       HOPSKIP_UNROLL
@@ -130,6 +130,8 @@ struct PrefillKernel {
         }
       }
       ptx::wgmma_commit();
+    }
+    __device__ void wait_for_scores() {
       ptx::wgmma_wait<0>();
       ptx::pin_accumulators(r_s);
     }
@@ -169,14 +171,39 @@ struct PrefillKernel {
 
     // Of four slices those in `subset`. A branch for each slice would end wgmma's batch four times;
     // so each subset has code of its own.
-    template <int kFirst, uint32_t kSubset = 15>
+    template <int kFirst>
     __device__ void add_subset(uint64_t v, uint32_t subset) {
-      if constexpr (kSubset > 0) {
-        if (subset == kSubset) {
-          add_slices<kFirst, 4, kSubset>(v);
-        } else {
-          add_subset<kFirst, kSubset - 1>(v, subset);
-        }
+      switch (subset) {
+        case 1:
+          return add_slices<kFirst, 4, 1>(v);
+        case 2:
+          return add_slices<kFirst, 4, 2>(v);
+        case 3:
+          return add_slices<kFirst, 4, 3>(v);
+        case 4:
+          return add_slices<kFirst, 4, 4>(v);
+        case 5:
+          return add_slices<kFirst, 4, 5>(v);
+        case 6:
+          return add_slices<kFirst, 4, 6>(v);
+        case 7:
+          return add_slices<kFirst, 4, 7>(v);
+        case 8:
+          return add_slices<kFirst, 4, 8>(v);
+        case 9:
+          return add_slices<kFirst, 4, 9>(v);
+        case 10:
+          return add_slices<kFirst, 4, 10>(v);
+        case 11:
+          return add_slices<kFirst, 4, 11>(v);
+        case 12:
+          return add_slices<kFirst, 4, 12>(v);
+        case 13:
+          return add_slices<kFirst, 4, 13>(v);
+        case 14:
+          return add_slices<kFirst, 4, 14>(v);
+        case 15:
+          return add_slices<kFirst, 4, 15>(v);
       }
     }
 
@@ -257,7 +284,7 @@ struct PrefillKernel {
     __device__ void tell(uint32_t mine) {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
       __syncwarp();  // all lanes have read the votes that these replace
-      if (lane == 0) {
+      if (ptx::elect_one()) {
         s.votes[group][vote_phase][threadIdx.x / 32 % 4] = mine;
         ptx::mbarrier_arrive(&s.voted[group]);
       }
@@ -270,12 +297,16 @@ struct PrefillKernel {
 
     // The running maximum over what the rows have seen; four lanes share a row.
     __device__ void raise_maximum(const float (&tile_max)[2]) {
+      float row_max[2] = {tile_max[0], tile_max[1]};
       HOPSKIP_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        float row_max = fmaxf(tile_max[h], __shfl_xor_sync(0xffffffff, tile_max[h], 1));
-        row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffff, row_max, 2));
-        r_m[h] = fmaxf(r_m[h], row_max);
+      for (int lanes = 1; lanes < 4; lanes *= 2) {
+        const float other[2] = {__shfl_xor_sync(0xffffffff, row_max[0], lanes),
+                                __shfl_xor_sync(0xffffffff, row_max[1], lanes)};
+        row_max[0] = fmaxf(row_max[0], other[0]);
+        row_max[1] = fmaxf(row_max[1], other[1]);
       }
+      r_m[0] = fmaxf(r_m[0], row_max[0]);
+      r_m[1] = fmaxf(r_m[1], row_max[1]);
       if (__any_sync(0xffffffff, r_m[0] * args.scale_log2 > r_base[0] + kSlackLog2 ||
                                      r_m[1] * args.scale_log2 > r_base[1] + kSlackLog2)) {
         raise_base();
@@ -312,8 +343,13 @@ struct PrefillKernel {
           tile_max[h] = fmaxf(tile_max[h], slice_max(h, i));
         }
       }
-      // After a few tiles a new maximum is rare.
-      if (__any_sync(0xffffffff, tile_max[0] > r_m[0] || tile_max[1] > r_m[1])) {
+      // Votes need the running maximum itself. Without them it is enough to look when the base has
+      // to follow, which is rarer by far.
+      const auto is_news = [&](int h) {
+        return kSkip ? tile_max[h] > r_m[h]
+                     : tile_max[h] * args.scale_log2 - r_base[h] > kSlackLog2;
+      };
+      if (__any_sync(0xffffffff, is_news(0) || is_news(1))) {
         raise_maximum(tile_max);
       }
       uint32_t mine = kAllSlices;
@@ -356,7 +392,9 @@ struct PrefillKernel {
         }
         wanted = kAllSlices;
       } else {
-        weigh_slices(mine);
+        if (mine != 0) {
+          weigh_slices(mine);
+        }
         wanted = wanted_by_group();
         left_out += kSlices - __popc(wanted);
         if (wanted != mine) {
@@ -388,14 +426,25 @@ struct PrefillKernel {
       r_l[0] = r_l[1] = 0.0f;
       left_out = 0;
       wanted = kAllSlices;
+      const auto visited = [&](int visit) { return visited_span(order, visit, first, last); };
+      const auto is_visible = [&](int tile) {
+        return tile >= visible_tiles.x && tile < visible_tiles.y;
+      };
+      int next = visited(0);
+      bool next_visible = is_visible(next);
       for (int visit = 0; visit <= last - first; ++visit) {
-        const int tile = visited_span(order, visit, first, last);
+        const int tile = next;
         // Tiles that are not used are waited for, too: nobody may run a round of stages ahead.
         ptx::mbarrier_wait(&s.k_full[ring_k.stage], ring_k.phase);
-        if (tile >= visible_tiles.x && tile < visible_tiles.y) {
-          scores();
+        if (next_visible) {
+          start_scores();
+          // While the tensor cores work.
+          next = visited(visit + 1);
+          next_visible = is_visible(next);
+          const bool masked = tile < unmasked_tiles.x || tile >= unmasked_tiles.y;
+          wait_for_scores();
           release(&s.k_empty[ring_k.stage]);
-          if (tile < unmasked_tiles.x || tile >= unmasked_tiles.y) {
+          if (masked) {
             mask(tile);
           }
           softmax<kSkip>();
@@ -407,6 +456,8 @@ struct PrefillKernel {
             write_skip_map(tile);
           }
         } else {
+          next = visited(visit + 1);
+          next_visible = is_visible(next);
           release(&s.k_empty[ring_k.stage]);
           ptx::mbarrier_wait(&s.v_full[ring_v.stage], ring_v.phase);
         }
