@@ -128,8 +128,8 @@ def prefill(heads, kv_heads, kv_len, head_dim=128, q_len=None, page=0):
     return Shape("prefill", heads, kv_heads, head_dim, 1, q_len or kv_len, kv_len, page)
 
 
-def decode(heads, kv_heads, batch, kv_len, page=64, kv_type="bf16"):
-    return Shape("decode", heads, kv_heads, 128, batch, 1, kv_len, page, kv_type)
+def decode(heads, kv_heads, batch, kv_len, page=64, kv_type="bf16", head_dim=128):
+    return Shape("decode", heads, kv_heads, head_dim, batch, 1, kv_len, page, kv_type)
 
 
 K = 1024
@@ -142,6 +142,7 @@ def standard():
     rows += [("prefill", prefill(64, 4, n * K), PREFILL) for n in (16, 32, 128)]
     rows += [("prefill", prefill(32, 8, n * K), PREFILL) for n in (16, 32, 64, 128)]
     rows += [("prefill", prefill(32, 8, 32 * K, head_dim=64), PREFILL),
+             ("prefill", prefill(32, 8, 32 * K, head_dim=256), SHORT),
              ("prefill", prefill(64, 4, 64 * K, page=64), SHORT),
              ("chunked", prefill(64, 4, 128 * K, q_len=8 * K), PREFILL)]
     rows += [("decode", decode(32, 8, batch, n * K), DECODE)
@@ -149,6 +150,7 @@ def standard():
     rows += [("decode", decode(heads, kv_heads, batch, n * K), DECODE)
              for heads, kv_heads in ((64, 8), (64, 4)) for batch, n in ((1, 128), (8, 64), (64, 64), (128, 16))]
     rows += [("decode", decode(32, 8, 32, 64 * K, page=0), SHORT)]
+    rows += [("decode", decode(32, 8, 8, 64 * K, head_dim=256), SHORT)]
     rows += [("fp8", decode(32, 8, batch, 64 * K, kv_type="fp8"), DECODE) for batch in (1, 8, 64)]
     return rows
 

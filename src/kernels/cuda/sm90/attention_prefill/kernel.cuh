@@ -35,6 +35,7 @@
 #include "kernels/cuda/ptx/wgmma.cuh"
 #include "kernels/cuda/sm90/attention_prefill/config.h"
 #include "kernels/cuda/sm90/attention_prefill/producer.cuh"
+#include "kernels/cuda/sm90/attention_prefill/products.cuh"
 #include "kernels/cuda/sm90/attention_prefill/types.cuh"
 
 namespace hopskip::cuda::sm90 {
@@ -42,6 +43,7 @@ namespace hopskip::cuda::sm90 {
 template <typename T, int kHeadDim>
 struct PrefillKernel {
   using Types = PrefillTypes<T, kHeadDim>;
+  using Products = PrefillProducts<T, kHeadDim>;
   using Shared = typename Types::Shared;
   template <int kStages>
   using Ring = typename Types::template Ring<kStages>;
@@ -116,20 +118,8 @@ struct PrefillKernel {
 
     // Starts r_s = Q · Kᵀ of the ring's tile.
     __device__ void start_scores() {
-      const uint64_t k = ptx::advance(desc_k, ring_k.stage * static_cast<int>(sizeof(s.k[0])));
-      ptx::wgmma_fence();
-      HOPSKIP_UNROLL
-      for (int step = 0; step < kHeadDim / 16; ++step) {
-        const int in_panel = step % 4 * 32;
-        const uint64_t a = ptx::advance(desc_q, step / 4 * kPanelBytesQ + in_panel);
-        const uint64_t b = ptx::advance(k, step / 4 * kPanelBytesKv + in_panel);
-        if (step == 0) {
-          ptx::wgmma_ss<T, kKeys, false>(r_s, a, b);
-        } else {
-          ptx::wgmma_ss<T, kKeys, true>(r_s, a, b);
-        }
-      }
-      ptx::wgmma_commit();
+      Products::start_scores(r_s, desc_q,
+                             ptx::advance(desc_k, ring_k.stage * static_cast<int>(sizeof(s.k[0]))));
     }
     __device__ void wait_for_scores() {
       ptx::wgmma_wait<0>();
@@ -144,67 +134,12 @@ struct PrefillKernel {
       }
       const uint64_t v = ptx::advance(desc_v, ring_v.stage * static_cast<int>(sizeof(s.v[0])));
       if (!kSkip || wanted == kAllSlices) {
-        add_slices<0, kSlices, kAllSlices>(v);
+        Products::add_all(r_o, r_s, v);
       } else {
-        add_subset<0>(v, wanted & 15);
-        if constexpr (kSlices > 4) {
-          add_subset<4>(v, wanted >> 4);
-        }
+        Products::add_wanted(r_o, r_s, v, wanted);
       }
       ptx::wgmma_wait<0>();
       ptx::pin_accumulators(r_o);
-    }
-
-    template <int kFirst, int kCount, uint32_t kSubset>
-    __device__ void add_slices(uint64_t v) {
-      ptx::wgmma_fence();
-      HOPSKIP_UNROLL
-      for (int i = kFirst; i < kFirst + kCount; ++i) {
-        if ((kSubset >> (i - kFirst) & 1) != 0) {
-          const uint32_t a[4] = {__float_as_uint(r_s[8 * i]), __float_as_uint(r_s[8 * i + 1]),
-                                 __float_as_uint(r_s[8 * i + 2]), __float_as_uint(r_s[8 * i + 3])};
-          ptx::wgmma_rs<T, kHeadDim>(r_o, a, ptx::advance(v, i * kPrefillSliceKeys * 128));
-        }
-      }
-      ptx::wgmma_commit();
-    }
-
-    // Of four slices those in `subset`. A branch for each slice would end wgmma's batch four times;
-    // so each subset has code of its own.
-    template <int kFirst>
-    __device__ void add_subset(uint64_t v, uint32_t subset) {
-      switch (subset) {
-        case 1:
-          return add_slices<kFirst, 4, 1>(v);
-        case 2:
-          return add_slices<kFirst, 4, 2>(v);
-        case 3:
-          return add_slices<kFirst, 4, 3>(v);
-        case 4:
-          return add_slices<kFirst, 4, 4>(v);
-        case 5:
-          return add_slices<kFirst, 4, 5>(v);
-        case 6:
-          return add_slices<kFirst, 4, 6>(v);
-        case 7:
-          return add_slices<kFirst, 4, 7>(v);
-        case 8:
-          return add_slices<kFirst, 4, 8>(v);
-        case 9:
-          return add_slices<kFirst, 4, 9>(v);
-        case 10:
-          return add_slices<kFirst, 4, 10>(v);
-        case 11:
-          return add_slices<kFirst, 4, 11>(v);
-        case 12:
-          return add_slices<kFirst, 4, 12>(v);
-        case 13:
-          return add_slices<kFirst, 4, 13>(v);
-        case 14:
-          return add_slices<kFirst, 4, 14>(v);
-        case 15:
-          return add_slices<kFirst, 4, 15>(v);
-      }
     }
 
     // V rows from `key` on may hold NaN, and 0 · NaN is not 0. Every warpgroup clears them all.
