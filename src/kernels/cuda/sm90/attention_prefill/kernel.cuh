@@ -218,7 +218,6 @@ struct PrefillKernel {
     // and one that wants everything need not listen; it makes up for that before it speaks again.
     __device__ void tell(uint32_t mine) {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
-      __syncwarp();  // all lanes have read the votes that these replace
       if (ptx::elect_one()) {
         s.votes[group][vote_phase][threadIdx.x / 32 % 4] = mine;
         ptx::mbarrier_arrive(&s.voted[group]);
@@ -227,7 +226,13 @@ struct PrefillKernel {
     }
     __device__ uint32_t wanted_by_group() const {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
-      return __reduce_or_sync(0xffffffff, s.votes[group][vote_phase ^ 1][lane % 4]);
+      uint32_t wanted = 0;
+      if (ptx::elect_one()) {  // the lane that speaks, so that it has read what its word may
+                               // replace
+        const auto votes = *reinterpret_cast<const uint4*>(s.votes[group][vote_phase ^ 1]);
+        wanted = votes.x | votes.y | votes.z | votes.w;
+      }
+      return __reduce_or_sync(0xffffffff, wanted);
     }
 
     // The running maximum over what the rows have seen; four lanes share a row.

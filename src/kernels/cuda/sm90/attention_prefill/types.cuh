@@ -61,7 +61,7 @@ struct PrefillTypes {
     alignas(1024) T q[kPanels][kRows][64];
     alignas(1024) T k[kKStages][kPanels][kKeys][64];
     alignas(1024) T v[kVStages][kPanels][kKeys][64];
-    uint32_t votes[kConsumers][2][4];  // [group][parity][warp]: slices the warp wants
+    alignas(16) uint32_t votes[kConsumers][2][4];  // [group][parity][warp]: slices the warp wants
     PrefillWork work[kWorkSlots];
     uint64_t voted[kConsumers];  // all warps of the group have written their votes
     uint64_t q_full;             // work[] and Q of the item have arrived
