@@ -102,8 +102,8 @@ __device__ inline void named_barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// True for one lane of the warp, always the same; all 32 are here. Cheaper than to know one's
-// number.
+// True for one lane of the warp, always the same (PTX ISA, elect.sync); all 32 are here. Cheaper
+// than to know one's number.
 __device__ inline bool elect_one() {
   uint32_t elected;
   asm volatile(

@@ -32,7 +32,6 @@
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/kernel_params.h"
 #include "kernels/cuda/ptx/sm90.cuh"
-#include "kernels/cuda/ptx/wgmma.cuh"
 #include "kernels/cuda/sm90/attention_prefill/config.h"
 #include "kernels/cuda/sm90/attention_prefill/producer.cuh"
 #include "kernels/cuda/sm90/attention_prefill/products.cuh"
@@ -56,13 +55,12 @@ struct PrefillKernel {
   static constexpr int kSlices = Types::kSlices;
   static constexpr uint32_t kAllSlices = Types::kAllSlices;
   static constexpr int kPanels = Types::kPanels;
-  static constexpr int kPanelBytesQ = Types::kPanelBytesQ;
   static constexpr int kPanelBytesKv = Types::kPanelBytesKv;
 
   // ---- Consumers: a warpgroup for each 64 rows ----------------------------------------------
 
   // One warpgroup: thread (warp w, lane 4 g + t) holds rows 16 w + g + 8 h (h = 0, 1) and of each
-  // 8 columns numbers 2 t and 2 t + 1; see wgmma.cuh for the places in the arrays.
+  // 8 columns numbers 2 t and 2 t + 1; see ptx/wgmma.cuh for the places in the arrays.
   struct Consumer {
     const AttentionArgs& args;
     Shared& s;
@@ -216,6 +214,7 @@ struct PrefillKernel {
     }
     // The warps of the group tell each other. What a warp wants itself it can work on in between,
     // and one that wants everything need not listen; it makes up for that before it speaks again.
+    // One lane of a warp reads and speaks: with its word it says that what it read may be replaced.
     __device__ void tell(uint32_t mine) {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
       if (ptx::elect_one()) {
@@ -227,8 +226,7 @@ struct PrefillKernel {
     __device__ uint32_t wanted_by_group() const {
       ptx::mbarrier_wait(&s.voted[group], vote_phase ^ 1);
       uint32_t wanted = 0;
-      if (ptx::elect_one()) {  // the lane that speaks, so that it has read what its word may
-                               // replace
+      if (ptx::elect_one()) {
         const auto votes = *reinterpret_cast<const uint4*>(s.votes[group][vote_phase ^ 1]);
         wanted = votes.x | votes.y | votes.z | votes.w;
       }
@@ -283,13 +281,8 @@ struct PrefillKernel {
           tile_max[h] = fmaxf(tile_max[h], slice_max(h, i));
         }
       }
-      // Votes need the running maximum itself. Without them it is enough to look when the base has
-      // to follow, which is rarer by far.
-      const auto is_news = [&](int h) {
-        return kSkip ? tile_max[h] > r_m[h]
-                     : tile_max[h] * args.scale_log2 - r_base[h] > kSlackLog2;
-      };
-      if (__any_sync(0xffffffff, is_news(0) || is_news(1))) {
+      // After some tiles a new maximum is rare.
+      if (__any_sync(0xffffffff, tile_max[0] > r_m[0] || tile_max[1] > r_m[1])) {
         raise_maximum(tile_max);
       }
       uint32_t mine = kAllSlices;

@@ -8,6 +8,7 @@
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/ptx/wgmma.cuh"
+#include "kernels/cuda/sm90/attention_prefill/config.h"
 #include "kernels/cuda/sm90/attention_prefill/types.cuh"
 
 namespace hopskip::cuda::sm90 {
@@ -17,6 +18,7 @@ struct PrefillProducts {
   using Types = PrefillTypes<T, kHeadDim>;
   static constexpr int kKeys = Types::kKeys;
   static constexpr int kSlices = Types::kSlices;
+  static_assert(kSlices <= 8);      // two subsets of four
   using Scores = float[kKeys / 2];  // of one thread; packed weights of slice i from [8 i] on
   using Output = float[kHeadDim / 2];
 
