@@ -90,6 +90,7 @@ void CpuMoe::route(Matrix router_logits, const MoeRouting& routing) {
   elementwise_.each_row(router_logits.rows, experts * (top_k + 8), [&](int64_t t) {
     const float* logits = router_logits.row(t);
     Use* uses = &uses_[t * top_k];
+    const float largest = *std::max_element(logits, logits + experts);
     std::vector<bool> taken(experts);
     for (int64_t j = 0; j < top_k; ++j) {
       int64_t best = std::find(taken.begin(), taken.end(), false) - taken.begin();
@@ -99,7 +100,7 @@ void CpuMoe::route(Matrix router_logits, const MoeRouting& routing) {
         }
       }
       taken[best] = true;
-      uses[j] = {static_cast<int32_t>(best), std::exp(logits[best] - logits[uses[0].expert])};
+      uses[j] = {static_cast<int32_t>(best), std::exp(logits[best] - largest)};
     }
     float sum = 0.0f;
     if (routing.normalize) {
@@ -108,7 +109,7 @@ void CpuMoe::route(Matrix router_logits, const MoeRouting& routing) {
       }
     } else {
       for (int64_t e = 0; e < experts; ++e) {
-        sum += std::exp(logits[e] - logits[uses[0].expert]);
+        sum += std::exp(logits[e] - largest);
       }
     }
     for (int64_t j = 0; j < top_k; ++j) {
