@@ -96,6 +96,11 @@ struct InfoCommand {
                      info.num_layers, info.hidden_size, info.num_heads, info.num_kv_heads,
                      info.head_dim, info.vocab_size),
          "heads / KV heads query heads share one K and V (GQA)");
+    if (info.num_experts > 0) {
+      line("experts",
+           fmt::format("{} of {} for each token", info.num_experts_per_tok, info.num_experts),
+           "a router chooses them anew in each layer; only their weights are read");
+    }
     line("context", fmt::format("{} of {} tokens", info.context, info.max_context),
          "longest prompt + output here, of what the checkpoint claims (--ctx)");
     line("chat", info.has_chat_template ? "has a chat template" : "no chat template",

@@ -5,6 +5,7 @@
 For each model NAME:
     FOLDER/NAME/hf/              Hugging Face layout, float32 safetensors, byte-level BPE tokenizer
     FOLDER/NAME/NAME.f32.gguf    the same weights; .f16.gguf and .q8_0.gguf: rounded to that type
+                                 (not of models that GGUF has no form for)
     FOLDER/NAME/golden.json      prompt token ids; vocab; files: path → name of its logits file
     FOLDER/NAME/logits.*.bin     float32 [48][vocab], row-major, little-endian: what transformers
                                  computes in float32 on the weights of that file as dequantised
@@ -29,11 +30,14 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 from transformers.utils import logging
 
 VOCAB = 384
 PROMPT_TOKENS = 48
+MIN_EXPERT_MARGIN = 0.15  # of router logits, whose deviation is about 1.5
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 BOS, EOS = 1, 2
 CHAT_TEMPLATE = (
@@ -51,6 +55,7 @@ FAMILIES = {
     "llama": (LlamaConfig, LlamaForCausalLM),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "qwen3moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
 }
 STORED = {
     "f32": gguf.GGMLQuantizationType.F32,
@@ -62,7 +67,7 @@ STORED = {
 @dataclass
 class Model:
     name: str
-    family: str
+    family: str  # as GGUF calls it
     tied: bool
     layers: int = 2
     heads: int = 4
@@ -70,6 +75,7 @@ class Model:
     head_dim: int = 32
     rope: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
+    gguf: bool = True
 
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
@@ -92,6 +98,11 @@ MODELS = [
           options={"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
     Model("qwen3", "qwen3", tied=True, layers=3),
     Model("qwen3_untied", "qwen3", tied=False, head_dim=64, kv_heads=4),
+    Model("qwen3_moe", "qwen3moe", tied=False, layers=3,
+          options={"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True}),
+    Model("qwen3_moe_mixed", "qwen3moe", tied=True, layers=4, gguf=False,
+          options={"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 40, "norm_topk_prob": False,
+                   "decoder_sparse_step": 2, "mlp_only_layers": [3], "use_sliding_window": True, "sliding_window": 8}),
 ]
 
 
@@ -143,7 +154,7 @@ def make_model(spec: Model, seed: int):
             elif "embed_tokens" in name or "lm_head" in name:
                 weight.copy_(0.5 * torch.randn_like(weight))
             else:
-                weight.copy_(1.5 / math.sqrt(weight.shape[1]) * torch.randn_like(weight))
+                weight.copy_(1.5 / math.sqrt(weight.shape[-1]) * torch.randn_like(weight))
     return model
 
 
@@ -187,6 +198,10 @@ def write_metadata(writer: gguf.GGUFWriter, spec: Model, config, tokenizer: Toke
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
+    if "num_experts" in spec.options:
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     rope_type = spec.rope.get("rope_type")
     if rope_type in ("yarn", "linear"):
         writer.add_rope_scaling_type(gguf.RopeScalingType(rope_type))
@@ -215,6 +230,34 @@ def write_metadata(writer: gguf.GGUFWriter, spec: Model, config, tokenizer: Toke
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
+def experts_apart(state: dict) -> dict:
+    """transformers keeps gate and up of all experts in one tensor [experts][gate, up][in]; files do not."""
+    apart = {}
+    for name, weight in state.items():
+        if name.endswith("experts.gate_up_proj"):
+            gate, up = weight.chunk(2, dim=1)
+            apart[name.replace("gate_up_proj", "gate_proj.weight")] = gate
+            apart[name.replace("gate_up_proj", "up_proj.weight")] = up
+        elif name.endswith("experts.down_proj"):
+            apart[name + ".weight"] = weight
+        else:
+            apart[name] = weight
+    return apart
+
+
+def experts_together(weights: dict) -> dict:
+    together = {}
+    for name, array in weights.items():
+        if name.endswith("experts.gate_proj.weight"):
+            up = weights[name.replace("gate_proj", "up_proj")]
+            together[name.replace("gate_proj.weight", "gate_up_proj")] = np.concatenate([array, up], axis=1)
+        elif name.endswith("experts.down_proj.weight"):
+            together[name.removesuffix(".weight")] = array
+        else:
+            together[name] = array
+    return together
+
+
 def write_gguf(path: Path, spec: Model, model, tokenizer: Tokenizer, stored) -> dict:
     """Writes the file and returns the weights as it dequantises, in Hugging Face's layout."""
     writer = gguf.GGUFWriter(path, spec.family)
@@ -222,14 +265,15 @@ def write_gguf(path: Path, spec: Model, model, tokenizer: Tokenizer, stored) -> 
     writer.add_file_type({"f32": 0, "f16": 1, "q8_0": 7}[stored.name.lower()])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[spec.family.upper()], spec.layers)
     weights = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in experts_apart(model.state_dict()).items():
         if spec.tied and name == "lm_head.weight":
             continue
         array = weight.numpy()
         heads = permuted_heads(spec, name)
         if heads:
             array = permute_for_llama(array, heads)
-        dtype = stored if array.ndim == 2 else gguf.GGMLQuantizationType.F32
+        router = name.endswith("mlp.gate.weight")  # converters leave it as it is
+        dtype = stored if array.ndim >= 2 and not router else gguf.GGMLQuantizationType.F32
         data = gguf.quants.quantize(np.ascontiguousarray(array), dtype)
         writer.add_tensor(names.get_name(name, (".weight", ".bias")), data, raw_dtype=dtype)
         array = gguf.quants.dequantize(data, dtype).astype(np.float32).reshape(array.shape)
@@ -240,12 +284,34 @@ def write_gguf(path: Path, spec: Model, model, tokenizer: Tokenizer, stored) -> 
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return weights
+    return experts_together(weights)
 
 
 @torch.no_grad()
 def logits(model, prompt: list[int]) -> np.ndarray:
     return model(torch.tensor([prompt])).logits[0].float().numpy()
+
+
+@torch.no_grad()
+def expert_margin(model, prompt: list[int], top_k: int) -> float:
+    """By how much the last token's router prefers the experts it takes to those it leaves, in the closest layer."""
+    routers = model(torch.tensor([prompt]), output_router_logits=True).router_logits
+    best = torch.stack([router[-1] for router in routers]).sort(descending=True).values
+    return float((best[:, top_k - 1] - best[:, top_k]).min())
+
+
+def make_prompt(spec: Model, model, seed: int) -> list[int]:
+    """Random tokens. With experts, only those whose experts are clear: a rounding that swaps two experts changes the
+    logits far more than any other, and would hide what the comparison is for."""
+    random = np.random.default_rng(seed)
+    if "num_experts" not in spec.options:
+        return random.integers(len(SPECIAL), VOCAB, PROMPT_TOKENS).tolist()
+    prompt = []
+    while len(prompt) < PROMPT_TOKENS:
+        token = int(random.integers(len(SPECIAL), VOCAB))
+        if expert_margin(model, [*prompt, token], spec.options["num_experts_per_tok"]) > MIN_EXPERT_MARGIN:
+            prompt.append(token)
+    return prompt
 
 
 @torch.no_grad()
@@ -267,10 +333,10 @@ def write_model(folder: Path, spec: Model, tokenizer: Tokenizer, seed: int) -> N
         chat_template=CHAT_TEMPLATE,
     ).save_pretrained(hf)
 
-    prompt = np.random.default_rng(seed).integers(len(SPECIAL), VOCAB, PROMPT_TOKENS).tolist()
+    prompt = make_prompt(spec, model, seed)
     original = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
     results = {"hf": logits(model, prompt)}
-    for kind, stored in STORED.items():
+    for kind, stored in STORED.items() if spec.gguf else ():
         load(model, original)
         file = f"{spec.name}.{kind}.gguf"
         load(model, write_gguf(folder / file, spec, model, tokenizer, stored))

@@ -52,6 +52,13 @@ class ForwardingBackend : public Backend {
     return inner_->tile_plan(phase, shape);
   }
   std::span<const float> read(Matrix x) override { return inner_->read(x); }
+  WeightPtr load_experts(std::span<const TensorView> experts) override {
+    return inner_->load_experts(experts);
+  }
+  void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
+           Matrix residual) override {
+    inner_->moe(x, router_logits, w, routing, residual);
+  }
 
  private:
   std::unique_ptr<Backend> inner_;

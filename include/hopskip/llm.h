@@ -111,6 +111,8 @@ struct ModelInfo {
   std::string kv_dtype;
   int64_t num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0, hidden_size = 0;
   int64_t vocab_size = 0;
+  // 0 in a dense model.
+  int64_t num_experts = 0, num_experts_per_tok = 0;
   int64_t context = 0;      // longest prompt + output
   int64_t max_context = 0;  // what the checkpoint claims
   int64_t tensor_bytes = 0;

@@ -115,6 +115,19 @@ class AttentionPlan {
   std::vector<AttentionSequence> sequences_;
 };
 
+// The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
+// expert's inner size.
+struct ExpertWeights {
+  const Weight* gate = nullptr;  // [E · I][H]
+  const Weight* up = nullptr;    // [E · I][H]
+  const Weight* down = nullptr;  // [E · H][I]
+};
+
+struct MoeRouting {
+  int64_t top_k = 0;      // experts of a token, 1..E
+  bool normalize = true;  // the weights of a token's experts are scaled to sum to 1
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -163,6 +176,18 @@ class Backend {
 
   // Waits for the device, if any, and gives x as host memory, valid until reset_workspace().
   virtual std::span<const float> read(Matrix x) = 0;
+
+  // One matrix of each of E experts, all of one shape [out, in] and dtype, as one weight for moe():
+  // rows() = E · out, cols() = in. The views' memory must outlive it. Throws as load() does.
+  virtual WeightPtr load_experts(std::span<const TensorView> experts) = 0;
+  // Mixture of experts (arXiv 1701.06538, as in transformers' Qwen3MoeSparseMoeBlock):
+  //   residual[t] += Σ_e p_e · down_e · (silu(gate_e · x[t]) ∘ (up_e · x[t]))
+  // over the top_k experts e with the largest router_logits[t][e], of equal ones the first; p is
+  // the softmax of router_logits[t] over all experts, in fp32, divided by its sum over the top_k
+  // where routing.normalize. x, residual [T][H], apart from each other; router_logits [T][E]. The
+  // choice is made where the logits are, and no caller waits for it.
+  virtual void moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
+                   const MoeRouting& routing, Matrix residual) = 0;
 };
 
 struct BackendOptions {

@@ -136,6 +136,35 @@ void check_attention(const AttentionShape& shape, const KvStorage& kv, int layer
         shape.num_heads);
 }
 
+void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
+               Matrix residual) {
+  check_same_shape("moe", x, residual);
+  const int64_t experts = router_logits.cols;
+  check(router_logits.rows == x.rows && routing.top_k >= 1 && routing.top_k <= experts, kInvalid,
+        "moe: {} of {} experts for {} tokens, router logits for {}", routing.top_k, experts, x.rows,
+        router_logits.rows);
+  check(w.gate != nullptr && w.up != nullptr && w.down != nullptr, kInvalid,
+        "moe: a weight is missing");
+  const int64_t inner = w.down->cols();
+  for (const Weight* in : {w.gate, w.up}) {
+    check(in->rows() == experts * inner && in->cols() == x.cols, kInvalid,
+          "moe: gate or up of {} x {} where {} experts of {} x {} are wanted", in->rows(),
+          in->cols(), experts, inner, x.cols);
+  }
+  check(w.down->rows() == experts * x.cols, kInvalid,
+        "moe: down of {} x {} where {} experts of {} x {} are wanted", w.down->rows(), inner,
+        experts, x.cols, inner);
+}
+
+void check_experts(std::span<const TensorView> experts) {
+  check(!experts.empty(), kInvalid, "load_experts: there is no expert");
+  const TensorView& first = experts.front();
+  for (const TensorView& view : experts) {
+    check(view.rank == 2 && view.dtype == first.dtype && view.shape == first.shape, kInvalid,
+          "load_experts: experts differ in shape or dtype, or are no matrices");
+  }
+}
+
 WeightShape weight_shape(const TensorView& view) {
   check(view.rank == 1 || view.rank == 2, kInvalid, "a weight of rank {}: 1 or 2 is possible",
         view.rank);

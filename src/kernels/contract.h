@@ -36,6 +36,11 @@ void check_attention(const AttentionShape& shape, const KvStorage& kv, int layer
                      const AttentionPlan& plan, Matrix q, Matrix out,
                      std::span<const SkipCounts> counts);
 
+void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
+               Matrix residual);
+// At least one, all of one shape of rank 2 and one dtype.
+void check_experts(std::span<const TensorView> experts);
+
 // Rank 1 gives [n, 1], rank 2 its shape. Throws InvalidArgument for other ranks and for rows that
 // are not whole blocks, Unsupported for kI32.
 struct WeightShape {

@@ -122,6 +122,8 @@ struct LLM::Impl {
             .head_dim = config.head_dim,
             .hidden_size = config.hidden_size,
             .vocab_size = config.vocab_size,
+            .num_experts = config.num_experts,
+            .num_experts_per_tok = config.num_experts_per_tok,
             .context = engine.context(),
             .max_context = config.max_position,
             .tensor_bytes = checkpoint.tensor_bytes(),

@@ -2,19 +2,32 @@
 
 #include <fmt/format.h>
 
+#include <variant>
+#include <vector>
+
 #include "models/layers/gqa.h"
 #include "models/layers/loader.h"
 #include "models/layers/mlp.h"
+#include "models/layers/moe.h"
 #include "models/layers/rope.h"
 
 namespace hopskip {
 namespace {
 
+using FeedForward = std::variant<Mlp, Moe>;
+
+FeedForward load_feed_forward(const Loader& load, const ModelConfig& config, int64_t layer) {
+  if (config.has_experts(layer)) {
+    return Moe(load, config);
+  }
+  return Mlp(load, config);
+}
+
 struct Layer {
   WeightPtr attention_norm;
   Gqa attention;
   WeightPtr mlp_norm;
-  Mlp mlp;
+  FeedForward mlp;
 };
 
 class Decoder : public Model {
@@ -32,7 +45,9 @@ class Decoder : public Model {
       layers_.push_back({layer.vector("input_layernorm.weight", c.hidden_size),
                          Gqa(layer.in("self_attn."), c, c.window(i)),
                          layer.vector("post_attention_layernorm.weight", c.hidden_size),
-                         Mlp(layer.in("mlp."), c)});
+                         load_feed_forward(layer.in("mlp."), c, i)});
+      has_mlp_ |= !c.has_experts(i);
+      has_moe_ |= c.has_experts(i);
     }
     final_norm_ = load.vector("model.norm.weight", c.hidden_size);
     if (!c.tie_word_embeddings) {
@@ -52,7 +67,8 @@ class Decoder : public Model {
     Matrix x = backend_.allocate(num_tokens, config().hidden_size);
     Matrix normed = backend_.allocate(num_tokens, config().hidden_size);
     Gqa::Scratch attention_scratch(backend_, config(), num_tokens);
-    Mlp::Scratch mlp_scratch(backend_, config(), num_tokens);
+    const Mlp::Scratch mlp_scratch(backend_, config(), has_mlp_ ? num_tokens : 0);
+    const Moe::Scratch moe_scratch(backend_, config(), has_moe_ ? num_tokens : 0);
 
     backend_.embed(step.tokens, *embedding_, x);
     for (size_t i = 0; i < layers_.size(); ++i) {
@@ -70,7 +86,11 @@ class Decoder : public Model {
       layer.attention.project_out(backend_, attention_scratch.attended, x);
       normed.rows = x.rows;
       backend_.rms_norm(x, *layer.mlp_norm, eps_, normed);
-      layer.mlp.forward(backend_, normed, mlp_scratch, x);
+      if (const Moe* moe = std::get_if<Moe>(&layer.mlp)) {
+        moe->forward(backend_, normed, moe_scratch, x);
+      } else {
+        std::get<Mlp>(layer.mlp).forward(backend_, normed, mlp_scratch, x);
+      }
     }
     return x;
   }
@@ -100,6 +120,7 @@ class Decoder : public Model {
   Rope rope_;
   WeightPtr embedding_;
   std::vector<Layer> layers_;
+  bool has_mlp_ = false, has_moe_ = false;  // in any layer
   WeightPtr final_norm_;
   WeightPtr head_;  // null: tied to the embedding
 };

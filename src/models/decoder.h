@@ -1,5 +1,5 @@
 // The pre-norm decoder-only transformer that Llama, Qwen2 and Qwen3 share; what tells them apart
-// (biases, norms of q and k, windows) are flags of ModelConfig.
+// (biases, norms of q and k, windows, experts) are flags of ModelConfig.
 #ifndef HOPSKIP_MODELS_DECODER_H_
 #define HOPSKIP_MODELS_DECODER_H_
 

@@ -21,7 +21,8 @@ constexpr std::array kModels{
     Entry{"llama", load_decoder},  // Llama 1 to 3, SmolLM2 and their like
     Entry{"qwen2",
           load_decoder},  // and Qwen2.5: biases on q, k, v; sliding windows in upper layers
-    Entry{"qwen3", load_decoder},  // dense: RMS norm of each head's q and k
+    Entry{"qwen3", load_decoder},      // dense: RMS norm of each head's q and k
+    Entry{"qwen3_moe", load_decoder},  // the same with a mixture of experts
 };
 
 }  // namespace

@@ -11,6 +11,8 @@ namespace hopskip {
 namespace {
 
 constexpr int64_t kMaxParts = 1024;
+// Of a checkpoint whose stacked experts are counted one by one: 94 layers of 3 · 128 are 36,096.
+constexpr size_t kMaxTensors = 256 << 10;
 
 struct SplitName {
   std::string stem;  // before "-00001-of-00003.gguf"
@@ -79,20 +81,49 @@ void check_parts(std::span<const GgufFile> parts, size_t tensors) {
         total.value_or(0));
 }
 
+// Adds a tensor under its Hugging Face name; one of all experts [experts][out][in] as a tensor for
+// each. False where a name stands already.
+bool add_tensor(const GgufTensor& tensor, const std::string& where, Checkpoint* checkpoint) {
+  const std::string name = hf_name_of_gguf(tensor.name);
+  const TensorView& view = tensor.view;
+  const size_t star = name.find('*');
+  if (star == std::string::npos || name == tensor.name) {
+    return checkpoint->tensors.emplace(name, view).second;
+  }
+  check(view.rank == 3, ErrorCode::kCorrupt,
+        "{}: the tensor '{}' of all experts has {} dimensions, not 3", where, tensor.name,
+        view.rank);
+  const int64_t room = static_cast<int64_t>(kMaxTensors - checkpoint->tensors.size());
+  check(view.shape[0] <= room, ErrorCode::kCorrupt,
+        "{}: the tensor '{}' of {} experts is one too many; at most {} tensors are read", where,
+        tensor.name, view.shape[0], kMaxTensors);
+  TensorView expert{view.data, view.dtype, 2, {view.shape[1], view.shape[2]}};
+  for (int64_t e = 0; e < view.shape[0]; ++e) {
+    expert.data = view.as<std::byte>() + e * expert.bytes();
+    std::string expert_name = name;
+    if (!checkpoint->tensors.emplace(expert_name.replace(star, 1, std::to_string(e)), expert)
+             .second) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 Checkpoint assemble_gguf(std::span<const GgufFile> parts, const std::string& path) {
   Checkpoint checkpoint;
   checkpoint.path = path;
   checkpoint.format = "gguf";
+  size_t tensors = 0;
   for (const GgufFile& part : parts) {
     for (const GgufTensor& tensor : part.tensors) {
-      const std::string name = hf_name_of_gguf(tensor.name);
-      check(checkpoint.tensors.emplace(name, tensor.view).second, ErrorCode::kCorrupt,
+      check(add_tensor(tensor, part.metadata.where, &checkpoint), ErrorCode::kCorrupt,
             "{}: the tensor '{}' stands twice", part.metadata.where, tensor.name);
     }
+    tensors += part.tensors.size();
   }
-  check_parts(parts, checkpoint.tensors.size());
+  check_parts(parts, tensors);
   const GgufMetadata& metadata = parts[0].metadata;
   checkpoint.config = gguf_model_config(metadata, checkpoint);
   validate(checkpoint.config, metadata.where);

@@ -11,15 +11,18 @@ namespace hopskip {
 namespace {
 
 struct Family {
+  std::string_view gguf_name;
   std::string_view architecture;
   bool rope_interleaved;  // the converter permutes Q and K rows of this family only
   bool qk_norm;
+  bool has_experts;
 };
 
 constexpr Family kFamilies[] = {
-    {"llama", true, false},
-    {"qwen2", false, false},
-    {"qwen3", false, true},
+    {"llama", "llama", true, false, false},
+    {"qwen2", "qwen2", false, false, false},
+    {"qwen3", "qwen3", false, true, false},
+    {"qwen3moe", "qwen3_moe", false, true, true},
 };
 
 // The keys of one architecture: "block_count" is "llama.block_count".
@@ -44,6 +47,9 @@ class Keys {
   double real(std::string_view key, double fallback) const {
     return metadata_.real(name(key)).value_or(fallback);
   }
+  bool boolean(std::string_view key, bool fallback) const {
+    return metadata_.boolean(name(key)).value_or(fallback);
+  }
   std::string_view text(std::string_view key, std::string_view fallback) const {
     return metadata_.text(name(key)).value_or(fallback);
   }
@@ -61,12 +67,13 @@ const Family& family_of(const GgufMetadata& metadata) {
   check(architecture.has_value(), ErrorCode::kNotFound,
         "{}: the key 'general.architecture' is missing", metadata.where);
   for (const Family& family : kFamilies) {
-    if (family.architecture == *architecture) {
+    if (family.gguf_name == *architecture) {
       return family;
     }
   }
-  fail(ErrorCode::kUnsupported, "{}: architecture '{}'; supported are llama, qwen2 and qwen3",
-       metadata.where, *architecture);
+  fail(ErrorCode::kUnsupported,
+       "{}: architecture '{}'; supported are llama, qwen2, qwen3 and qwen3moe", metadata.where,
+       *architecture);
 }
 
 RopeScaling rope_scaling(const Keys& keys, int64_t max_position) {
@@ -130,6 +137,29 @@ void read_sliding_window(const Keys& keys, ModelConfig* config) {
                  [](int64_t slides) { return slides != 0; });
 }
 
+// llama.cpp's qwen3moe: every layer has experts, and where no key says otherwise, a softmax weighs
+// them and the weights of a token's experts are scaled to sum to 1.
+void read_experts(const Keys& keys, ModelConfig* config) {
+  constexpr int64_t kSoftmax = 1;  // of expert_gating_func; 0: not said
+  const int64_t gating = keys.integer("expert_gating_func", kSoftmax);
+  check((gating == kSoftmax || gating == 0) && keys.integer("expert_shared_count", 0) == 0 &&
+            keys.integer("expert_group_count", 0) <= 1 &&
+            keys.integer("leading_dense_block_count", 0) == 0,
+        ErrorCode::kUnsupported,
+        "{}: shared experts, groups of experts, leading dense layers and gates other than softmax "
+        "are not supported",
+        keys.where());
+  const double scale = keys.real("expert_weights_scale", 1.0);
+  check(scale == 1.0 || scale == 0.0, ErrorCode::kUnsupported,
+        "{}: 'expert_weights_scale' {} is not supported", keys.where(), scale);
+  config->num_experts = keys.integer("expert_count");
+  check(config->num_experts > 0, ErrorCode::kCorrupt, "{}: '{}' is {}", keys.where(),
+        keys.name("expert_count"), config->num_experts);
+  config->num_experts_per_tok = keys.integer("expert_used_count");
+  config->moe_intermediate_size = keys.integer("expert_feed_forward_length");
+  config->norm_topk_prob = keys.boolean("expert_weights_norm", true);
+}
+
 std::optional<int32_t> token_id(const GgufMetadata& metadata, std::string_view key) {
   const auto id = metadata.integer(key);
   if (!id || *id == std::numeric_limits<uint32_t>::max()) {  // −1 written as unsigned: none
@@ -144,9 +174,10 @@ std::optional<int32_t> token_id(const GgufMetadata& metadata, std::string_view k
 
 ModelConfig gguf_model_config(const GgufMetadata& metadata, const Checkpoint& tensors) {
   const Family& family = family_of(metadata);
-  const Keys keys(metadata, family.architecture);
-  check(keys.integer("expert_count", 0) == 0, ErrorCode::kUnsupported,
-        "{}: a mixture of experts; only dense models are supported", metadata.where);
+  const Keys keys(metadata, family.gguf_name);
+  check(family.has_experts || keys.integer("expert_count", 0) == 0, ErrorCode::kUnsupported,
+        "{}: a mixture of experts of architecture '{}'; supported are those of qwen3moe",
+        metadata.where, family.gguf_name);
 
   ModelConfig config;
   config.architecture = family.architecture;
@@ -175,6 +206,9 @@ ModelConfig gguf_model_config(const GgufMetadata& metadata, const Checkpoint& te
   config.rope_freq_factors = rope_freq_factors(tensors);
   config.rope_interleaved = family.rope_interleaved;
   read_sliding_window(keys, &config);
+  if (family.has_experts) {
+    read_experts(keys, &config);
+  }
 
   const auto first_layer_has = [&](std::string_view name) {
     return tensors.find("model.layers.0." + std::string(name)) != nullptr;

@@ -11,19 +11,24 @@
 namespace hopskip {
 namespace {
 
+// Which layers slide when use_sliding_window is set.
+enum class Sliding { kNever, kUpperLayers, kEveryLayer };
+
 struct Family {
   std::string_view hf_class;
   std::string_view architecture;
   bool always_qkv_bias;  // otherwise attention_bias says, and then o_proj has one too
   bool qk_norm;
-  bool has_sliding_layers;  // the family's configuration knows a sliding window
+  bool has_experts;
+  Sliding sliding;
   int64_t default_max_position;
 };
 
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", "llama", false, false, false, 2048},
-    {"Qwen2ForCausalLM", "qwen2", true, false, true, 32768},
-    {"Qwen3ForCausalLM", "qwen3", false, true, true, 32768},
+    {"LlamaForCausalLM", "llama", false, false, false, Sliding::kNever, 2048},
+    {"Qwen2ForCausalLM", "qwen2", true, false, false, Sliding::kUpperLayers, 32768},
+    {"Qwen3ForCausalLM", "qwen3", false, true, false, Sliding::kUpperLayers, 32768},
+    {"Qwen3MoeForCausalLM", "qwen3_moe", false, true, true, Sliding::kEveryLayer, 32768},
 };
 
 const Family& family_of(const nlohmann::json& root, const std::string& where) {
@@ -37,8 +42,8 @@ const Family& family_of(const nlohmann::json& root, const std::string& where) {
     }
   }
   fail(ErrorCode::kUnsupported,
-       "{}: model class '{}'; supported are LlamaForCausalLM, Qwen2ForCausalLM and "
-       "Qwen3ForCausalLM",
+       "{}: model class '{}'; supported are LlamaForCausalLM, Qwen2ForCausalLM, "
+       "Qwen3ForCausalLM and Qwen3MoeForCausalLM",
        where, hf_class);
 }
 
@@ -102,19 +107,23 @@ void read_rope(const JsonObject& config, ModelConfig* result) {
 }
 
 // transformers: with use_sliding_window, the layers from max_window_layers on slide, unless
-// layer_types lists each layer's kind.
-void read_sliding_window(const JsonObject& config, ModelConfig* result) {
-  if (!config.boolean("use_sliding_window", false)) {
+// layer_types lists each layer's kind; in qwen3_moe, which knows neither field, all of them do.
+void read_sliding_window(const JsonObject& config, Sliding sliding, ModelConfig* result) {
+  if (sliding == Sliding::kNever || !config.boolean("use_sliding_window", false)) {
     return;
   }
   result->sliding_window = config.integer("sliding_window", 4096);
   std::vector<bool> slides(result->num_layers);
-  if (const nlohmann::json* types = config.find("layer_types")) {
+  if (sliding == Sliding::kEveryLayer) {
+    slides.assign(slides.size(), true);
+  } else if (const nlohmann::json* types = config.find("layer_types")) {
     check(types->is_array() && types->size() == slides.size(), ErrorCode::kCorrupt,
           "{}: 'layer_types' does not list {} layers", config.where(), slides.size());
     for (size_t i = 0; i < slides.size(); ++i) {
-      slides[i] = (*types)[i] == "sliding_attention";
-      check(slides[i] || (*types)[i] == "full_attention", ErrorCode::kUnsupported,
+      const nlohmann::json& entry = (*types)[i];
+      const std::string kind = entry.is_string() ? entry.get<std::string>() : "";
+      slides[i] = kind == "sliding_attention";
+      check(slides[i] || kind == "full_attention", ErrorCode::kUnsupported,
             "{}: 'layer_types' has a kind other than full_attention and sliding_attention",
             config.where());
     }
@@ -126,6 +135,37 @@ void read_sliding_window(const JsonObject& config, ModelConfig* result) {
   }
   if (std::count(slides.begin(), slides.end(), true) > 0) {
     result->layer_slides = std::move(slides);
+  }
+}
+
+// transformers: a layer has experts unless mlp_only_layers names it, or its number, counted from 1,
+// is no multiple of decoder_sparse_step. Its newer versions write num_experts as num_local_experts.
+void read_experts(const JsonObject& config, ModelConfig* result) {
+  result->num_experts =
+      config.integer(config.has("num_local_experts") ? "num_local_experts" : "num_experts");
+  result->num_experts_per_tok = config.integer("num_experts_per_tok");
+  result->moe_intermediate_size = config.integer("moe_intermediate_size");
+  result->norm_topk_prob = config.boolean("norm_topk_prob", false);
+  const int64_t step = config.integer("decoder_sparse_step", 1);
+  check(step >= 1, ErrorCode::kCorrupt, "{}: 'decoder_sparse_step' is {}; it must be positive",
+        config.where(), step);
+  std::vector<bool> dense(result->num_layers);
+  for (int64_t i = 0; i < result->num_layers; ++i) {
+    dense[i] = (i + 1) % step != 0;
+  }
+  if (const nlohmann::json* layers = config.find("mlp_only_layers")) {
+    check(layers->is_array(), ErrorCode::kCorrupt, "{}: 'mlp_only_layers' is no list",
+          config.where());
+    for (const nlohmann::json& entry : *layers) {
+      const std::optional<int64_t> layer = whole_number(entry);
+      check(layer && *layer >= 0 && *layer < result->num_layers, ErrorCode::kCorrupt,
+            "{}: 'mlp_only_layers' holds {}, which is none of {} layers", config.where(),
+            entry.dump(), result->num_layers);
+      dense[*layer] = true;
+    }
+  }
+  if (std::count(dense.begin(), dense.end(), true) > 0) {
+    result->layer_dense = std::move(dense);
   }
 }
 
@@ -189,8 +229,9 @@ ModelConfig hf_model_config(std::string_view text, std::string_view generation,
   result.max_position = config.integer("max_position_embeddings", family.default_max_position);
   result.rms_norm_eps = config.real("rms_norm_eps", 1e-6);
   read_rope(config, &result);
-  if (family.has_sliding_layers) {
-    read_sliding_window(config, &result);
+  read_sliding_window(config, family.sliding, &result);
+  if (family.has_experts) {
+    read_experts(config, &result);
   }
   const bool attention_bias = !family.always_qkv_bias && config.boolean("attention_bias", false);
   result.qk_norm = family.qk_norm;

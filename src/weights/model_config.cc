@@ -1,6 +1,7 @@
 #include "weights/model_config.h"
 
 #include <cmath>
+#include <span>
 
 #include "base/check.h"
 
@@ -24,10 +25,26 @@ constexpr SizeRow kSizes[] = {
     {"max_position", &ModelConfig::max_position, 1 << 30},
 };
 
+// Of a model with experts.
+constexpr SizeRow kExpertSizes[] = {
+    {"num_experts", &ModelConfig::num_experts, 4096},
+    {"num_experts_per_tok", &ModelConfig::num_experts_per_tok, 4096},
+    {"moe_intermediate_size", &ModelConfig::moe_intermediate_size, 1 << 24},
+};
+
 struct RealRow {
   const char* name;
   double value;
 };
+
+void check_sizes(std::span<const SizeRow> rows, const ModelConfig& config,
+                 const std::string& where) {
+  for (const SizeRow& row : rows) {
+    const int64_t value = config.*row.field;
+    check(value >= 1 && value <= row.most, ErrorCode::kCorrupt, "{}: {} is {}; it must be 1..{}",
+          where, row.name, value, row.most);
+  }
+}
 
 void check_id(int32_t id, const char* name, const ModelConfig& config, const std::string& where) {
   check(id >= 0 && id < config.vocab_size, ErrorCode::kCorrupt,
@@ -65,14 +82,23 @@ void validate_rope(const ModelConfig& config, const std::string& where) {
   }
 }
 
+void validate_experts(const ModelConfig& config, const std::string& where) {
+  if (config.num_experts == 0) {
+    return;
+  }
+  check_sizes(kExpertSizes, config, where);
+  check(config.num_experts_per_tok <= config.num_experts, ErrorCode::kCorrupt,
+        "{}: a token goes to {} of {} experts", where, config.num_experts_per_tok,
+        config.num_experts);
+  check(config.layer_dense.empty() || std::ssize(config.layer_dense) == config.num_layers,
+        ErrorCode::kCorrupt, "{}: {} layers are dense or not, of {}", where,
+        config.layer_dense.size(), config.num_layers);
+}
+
 }  // namespace
 
 void validate(const ModelConfig& config, const std::string& where) {
-  for (const SizeRow& row : kSizes) {
-    const int64_t value = config.*row.field;
-    check(value >= 1 && value <= row.most, ErrorCode::kCorrupt, "{}: {} is {}; it must be 1..{}",
-          where, row.name, value, row.most);
-  }
+  check_sizes(kSizes, config, where);
   check(config.num_heads % config.num_kv_heads == 0, ErrorCode::kCorrupt,
         "{}: {} attention heads do not share {} key heads evenly", where, config.num_heads,
         config.num_kv_heads);
@@ -86,6 +112,7 @@ void validate(const ModelConfig& config, const std::string& where) {
         config.num_layers);
   check(config.layer_slides.empty() || config.sliding_window > 0, ErrorCode::kCorrupt,
         "{}: a sliding window of {} keys", where, config.sliding_window);
+  validate_experts(config, where);
   validate_rope(config, where);
   if (config.bos_id) {
     check_id(*config.bos_id, "bos", config, where);

@@ -27,7 +27,7 @@ struct RopeScaling {
 };
 
 struct ModelConfig {
-  std::string architecture;  // "llama", "qwen2" or "qwen3"
+  std::string architecture;  // "llama", "qwen2", "qwen3" or "qwen3_moe"
   std::string name;          // for people; may be empty
 
   int64_t hidden_size = 0;
@@ -55,6 +55,17 @@ struct ModelConfig {
   std::vector<bool> layer_slides;
   int64_t window(int64_t layer) const {  // 0: the layer sees everything
     return layer_slides.empty() || !layer_slides[layer] ? 0 : sliding_window;
+  }
+
+  // Mixture of experts (qwen3_moe); without experts the model is dense. layer_dense is empty when
+  // every layer has experts; a layer without has a feed-forward block of intermediate_size.
+  int64_t num_experts = 0;
+  int64_t num_experts_per_tok = 0;    // 1..num_experts
+  int64_t moe_intermediate_size = 0;  // of one expert
+  bool norm_topk_prob = false;        // the weights of a token's experts are scaled to sum to 1
+  std::vector<bool> layer_dense;
+  bool has_experts(int64_t layer) const {
+    return num_experts > 0 && (layer_dense.empty() || !layer_dense[layer]);
   }
 
   bool qk_norm = false;              // RMS norm of each head's q and k before rope (qwen3)

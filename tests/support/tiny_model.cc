@@ -21,6 +21,17 @@ ModelConfig tiny_config() {
   return config;
 }
 
+ModelConfig tiny_moe_config() {
+  ModelConfig config = tiny_config();
+  config.architecture = "qwen3_moe";
+  config.qk_norm = true;
+  config.num_experts = 5;
+  config.num_experts_per_tok = 2;
+  config.moe_intermediate_size = 16;
+  config.norm_topk_prob = true;
+  return config;
+}
+
 TinyModel::TinyModel(const ModelConfig& config, uint32_t seed) : seed_(seed) {
   checkpoint_.path = "tiny";
   checkpoint_.format = "memory";
@@ -51,9 +62,19 @@ TinyModel::TinyModel(const ModelConfig& config, uint32_t seed) : seed_(seed) {
       add(layer + "self_attn.q_norm.weight", {c.head_dim}, 1.0f);
       add(layer + "self_attn.k_norm.weight", {c.head_dim}, 1.0f);
     }
-    linear(layer + "mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear(layer + "mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear(layer + "mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
+    const auto mlp = [&](const std::string& name, int64_t inner) {
+      linear(name + "gate_proj", inner, c.hidden_size, c.mlp_bias);
+      linear(name + "up_proj", inner, c.hidden_size, c.mlp_bias);
+      linear(name + "down_proj", c.hidden_size, inner, c.mlp_bias);
+    };
+    if (!c.has_experts(i)) {
+      mlp(layer + "mlp.", c.intermediate_size);
+      continue;
+    }
+    linear(layer + "mlp.gate", c.num_experts, c.hidden_size, false);
+    for (int64_t e = 0; e < c.num_experts; ++e) {
+      mlp(layer + "mlp.experts." + std::to_string(e) + ".", c.moe_intermediate_size);
+    }
   }
   for (const StoredTensor& tensor : tensors_) {
     TensorView view;

@@ -12,6 +12,8 @@ namespace hopskip::test {
 
 // 2 layers, 4 heads over 2 KV heads of 8 dimensions, 48 tokens of vocabulary.
 ModelConfig tiny_config();
+// The same with 2 of 5 experts for each token.
+ModelConfig tiny_moe_config();
 
 // A checkpoint in memory with every tensor that `config` asks for. Its output depends strongly on
 // all of its input: a wrong key or position shows in the next token. Does not move.

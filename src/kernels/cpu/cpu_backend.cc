@@ -10,7 +10,8 @@ CpuBackend::CpuBackend(const BackendOptions& options)
       pool_(options.threads),
       elementwise_(pool_, level_),
       linear_(pool_, level_),
-      attention_(pool_, level_, options.tile_plans) {}
+      attention_(pool_, level_, options.tile_plans),
+      moe_(elementwise_, linear_) {}
 
 std::string CpuBackend::description() const {
   return fmt::format("cpu ({}, {} thread{})", simd_level_name(level_), pool_.size(),
@@ -19,6 +20,10 @@ std::string CpuBackend::description() const {
 
 WeightPtr CpuBackend::load(const TensorView& view) {
   return std::make_unique<CpuWeight>(pool_, weights_, view);
+}
+
+WeightPtr CpuBackend::load_experts(std::span<const TensorView> experts) {
+  return load_cpu_experts(pool_, weights_, experts);
 }
 
 std::span<const float> CpuBackend::read(Matrix x) {

@@ -11,6 +11,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/moe.h"
 #include "kernels/cpu/simd/level.h"
 #include "kernels/host_workspace.h"
 #include "kernels/huge_memory.h"
@@ -65,6 +66,12 @@ class CpuBackend final : public Backend {
 
   std::span<const float> read(Matrix x) override;
 
+  WeightPtr load_experts(std::span<const TensorView> experts) override;
+  void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
+           Matrix residual) override {
+    moe_(x, router_logits, w, routing, residual);
+  }
+
  private:
   const SimdLevel level_;
   ThreadPool pool_;
@@ -73,6 +80,7 @@ class CpuBackend final : public Backend {
   CpuElementwise elementwise_;
   CpuLinear linear_;
   CpuAttention attention_;
+  CpuMoe moe_;
 };
 
 }  // namespace hopskip

@@ -25,9 +25,10 @@ class CpuElementwise {
   void silu_mul(Matrix gate, Matrix up, Matrix out);
   void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y);
 
- private:
   // body(row) for every row of `values` values; in one thread where a wake-up would cost more.
   void each_row(int64_t rows, int64_t values, FunctionRef<void(int64_t row)> body);
+
+ private:
   void update_angles(std::span<const int32_t> positions, const Rope& rope);
 
   ThreadPool& pool_;

@@ -20,6 +20,8 @@ constexpr int64_t kLongRow = 1024;
 // Panels of a task: the first costs a thread about 0.1 µs to fetch, a panel lasts 0.2 µs or more.
 constexpr int64_t kMinTaskPanels = 4;
 constexpr int64_t kTasksPerThread = 2;
+// Values that a task quantises: some 8 µs of work.
+constexpr int64_t kQuantizeValues = 32768;
 
 int64_t slice_rows(int64_t inner) { return inner <= kLongRow ? kGemmSlice : kGemmSlice / 2; }
 
@@ -78,14 +80,18 @@ QuantizedRows CpuLinear::quantize(Matrix x) {
   q_.reserve(x.rows * x.cols * sizeof(int16_t));
   scale_.reserve(x.rows * blocks * sizeof(float));
   sum_.reserve(x.rows * blocks * 2 * sizeof(int32_t));
-  for (int64_t t = 0; t < x.rows; ++t) {
-    kernels_.quantize(x.row(t), x.cols, q_.as<int16_t>() + t * x.cols,
-                      scale_.as<float>() + t * blocks, sum_.as<int32_t>() + t * blocks * 2);
-  }
+  const int64_t chunk = std::max<int64_t>(1, kQuantizeValues / x.cols);
+  pool_.parallel_for(ceil_div(x.rows, chunk), [&](int64_t task, int) {
+    for (int64_t t = task * chunk; t < std::min(x.rows, (task + 1) * chunk); ++t) {
+      kernels_.quantize(x.row(t), x.cols, q_.as<int16_t>() + t * x.cols,
+                        scale_.as<float>() + t * blocks, sum_.as<int32_t>() + t * blocks * 2);
+    }
+  });
   return {q_.as<int16_t>(), scale_.as<float>(), sum_.as<int32_t>(), x.cols};
 }
 
-void CpuLinear::dot(Matrix x, std::span<const LinearTerm> terms) {
+void CpuLinear::dot(Matrix x, std::span<const LinearTerm> terms,
+                    std::span<const int64_t> first_rows) {
   QuantizedRows quantized;
   Pieces panels;
   for (const LinearTerm& term : terms) {
@@ -99,29 +105,30 @@ void CpuLinear::dot(Matrix x, std::span<const LinearTerm> terms) {
     const int64_t end = std::min(panels.total(), (task + 1) * chunk);
     for (int64_t panel = task * chunk; panel < end; ++panel) {
       const size_t term = panels.term(panel);
-      dot_panel(x, quantized, terms[term], panel - panels.begin[term]);
+      dot_panel(x, quantized, terms[term], first_rows.empty() ? 0 : first_rows[term],
+                panel - panels.begin[term]);
     }
   });
 }
 
 void CpuLinear::dot_panel(Matrix x, const QuantizedRows& quantized, const LinearTerm& term,
-                          int64_t panel) {
+                          int64_t first_row, int64_t panel) {
   const CpuWeight& w = cpu_weight(*term.w);
   const int64_t first = panel * kPanelRows;
   const int64_t rows = std::min<int64_t>(kPanelRows, w.rows() - first);
   const PackedFormat* format = w.format();
   const LinearKernels::PanelDot panel_dot =
       format == nullptr ? nullptr : kernels_.panel_dot(*format);
-  for (int64_t t = 0; t < x.rows; t += kMaxDotTokens) {
-    const int tokens = static_cast<int>(std::min<int64_t>(kMaxDotTokens, x.rows - t));
+  for (int64_t t = 0; t < term.y.rows; t += kMaxDotTokens) {
+    const int tokens = static_cast<int>(std::min<int64_t>(kMaxDotTokens, term.y.rows - t));
     alignas(64) float sums[kMaxDotTokens][kPanelRows];
     if (format != nullptr) {
-      panel_dot(*format, w.panel(panel), quantized, t, tokens, sums[0]);
+      panel_dot(*format, w.panel(panel), quantized, first_row + t, tokens, sums[0]);
     } else {
       for (int64_t r = 0; r < rows; ++r) {
         float dots[kMaxDotTokens];
-        kernels_.plain_dot(w.plain_dtype(), w.plain_row(first + r), x.row(t), x.stride, x.cols,
-                           tokens, dots);
+        kernels_.plain_dot(w.plain_dtype(), w.plain_row(first + r), x.row(first_row + t), x.stride,
+                           x.cols, tokens, dots);
         for (int i = 0; i < tokens; ++i) {
           sums[i][r] = dots[i];
         }

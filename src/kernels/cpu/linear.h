@@ -22,13 +22,20 @@ class CpuLinear {
   // The pool must outlive it.
   CpuLinear(ThreadPool& pool, SimdLevel level);
   void operator()(Matrix x, std::span<const LinearTerm> terms);
+  // Products with a few rows of x each: y_i = rows [first_rows[i], first_rows[i] + y_i.rows) of x,
+  // times w_iᵀ. One loop over threads for all of them.
+  void grouped(Matrix x, std::span<const LinearTerm> terms, std::span<const int64_t> first_rows) {
+    dot(x, terms, first_rows);
+  }
 
  private:
-  void dot(Matrix x, std::span<const LinearTerm> terms);
+  // Without first_rows, every term takes all rows of x.
+  void dot(Matrix x, std::span<const LinearTerm> terms, std::span<const int64_t> first_rows = {});
   void multiply(Matrix x, std::span<const LinearTerm> terms);
   QuantizedRows quantize(Matrix x);
-  // Outputs [16 · panel, 16 · panel + 16) of a term for all tokens.
-  void dot_panel(Matrix x, const QuantizedRows& quantized, const LinearTerm& term, int64_t panel);
+  // Outputs [16 · panel, 16 · panel + 16) of a term for its tokens, which start at row `first_row`.
+  void dot_panel(Matrix x, const QuantizedRows& quantized, const LinearTerm& term,
+                 int64_t first_row, int64_t panel);
   // Weight rows [first, first + rows) in gemm_dtype: [cols][kGemmCols] of a packed weight, else
   // [rows][cols].
   const void* decode(const CpuWeight& w, int64_t first, int64_t rows, int thread);

@@ -41,6 +41,10 @@ class ReferenceBackend final : public Backend {
 
   std::span<const float> read(Matrix x) override;
 
+  WeightPtr load_experts(std::span<const TensorView> experts) override;
+  void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
+           Matrix residual) override;
+
  private:
   ThreadPool pool_;
   HostWorkspace workspace_;

@@ -1,5 +1,9 @@
 #include "models/layers/loader.h"
 
+#include <vector>
+
+#include "base/check.h"
+
 namespace hopskip {
 
 WeightPtr Loader::matrix(std::string_view name, int64_t out, int64_t in) const {
@@ -7,6 +11,18 @@ WeightPtr Loader::matrix(std::string_view name, int64_t out, int64_t in) const {
 }
 
 WeightPtr Loader::vector(std::string_view name, int64_t size) const { return load(name, {size}); }
+
+WeightPtr Loader::experts(std::string_view name, int64_t count, int64_t out, int64_t in) const {
+  std::vector<TensorView> views;
+  for (int64_t e = 0; e < count; ++e) {
+    const std::string full = fmt::format("{}experts.{}.{}", prefix_, e, name);
+    views.push_back(checkpoint_.get(full, {out, in}));
+    check(views.back().dtype == views.front().dtype, ErrorCode::kCorrupt,
+          "{}: tensor '{}' is {}, and that of expert 0 {}", checkpoint_.path, full,
+          dtype_name(views.back().dtype), dtype_name(views.front().dtype));
+  }
+  return backend_.load_experts(views);
+}
 
 WeightPtr Loader::load(std::string_view name, std::initializer_list<int64_t> shape) const {
   return backend_.load(checkpoint_.get(prefix_ + std::string(name), shape));

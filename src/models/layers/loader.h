@@ -24,6 +24,8 @@ class Loader {
 
   WeightPtr matrix(std::string_view name, int64_t out, int64_t in) const;
   WeightPtr vector(std::string_view name, int64_t size) const;
+  // "experts.E.<name>" of every expert E < count, each [out, in], as one weight for Backend::moe().
+  WeightPtr experts(std::string_view name, int64_t count, int64_t out, int64_t in) const;
   // nullptr where the model has no such vector.
   WeightPtr vector_if(bool present, std::string_view name, int64_t size) const {
     return present ? vector(name, size) : nullptr;

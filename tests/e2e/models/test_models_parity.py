@@ -22,7 +22,7 @@ BOOK = tree.cache() / "book.txt"
 MIN_SAME_ARGMAX = 0.99
 MAX_MEAN_KL = 1e-3
 TINY = ["llama", "llama_untied", "llama3_rope", "llama_yarn", "llama_linear", "qwen2", "qwen2_yarn", "qwen2_window",
-        "qwen3", "qwen3_untied"]
+        "qwen3", "qwen3_untied", "qwen3_moe", "qwen3_moe_mixed"]
 # name → probe options: in one prefill, in chunks, and token by token
 MODES = {"prefill": [], "chunks": ["--chunk", "20"], "decode": ["--decode-from", "1"]}
 

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -48,7 +49,8 @@ constexpr std::array<int64_t, 1> kLast{39};
 TEST_F(ModelsTest, NamesWhatItKnows) {
   test::TinyModel tiny;
   tiny.checkpoint().config.architecture = "mamba";
-  EXPECT_ERROR(ErrorCode::kUnsupported, "'mamba' is not known; known are llama, qwen2, qwen3",
+  EXPECT_ERROR(ErrorCode::kUnsupported,
+               "'mamba' is not known; known are llama, qwen2, qwen3, qwen3_moe",
                load_model(tiny.checkpoint(), *backend_));
 }
 
@@ -59,14 +61,26 @@ TEST_F(ModelsTest, NamesAMissingTensor) {
                load_model(tiny.checkpoint(), *backend_));
 }
 
+TEST_F(ModelsTest, NamesAMissingExpertAndOneThatDiffers) {
+  constexpr const char* kUp = "model.layers.1.mlp.experts.4.up_proj.weight";
+  test::TinyModel tiny(test::tiny_moe_config());
+  tiny.checkpoint().tensors.at(kUp).dtype = DType::kBF16;
+  EXPECT_ERROR(ErrorCode::kCorrupt, fmt::format("'{}' is bf16, and that of expert 0 f32", kUp),
+               load_model(tiny.checkpoint(), *backend_));
+  tiny.checkpoint().tensors.erase(kUp);
+  EXPECT_ERROR(ErrorCode::kNotFound, kUp, load_model(tiny.checkpoint(), *backend_));
+}
+
 TEST_F(ModelsTest, ShowsExpectedAndFoundShape) {
-  test::TinyModel whole;
-  for (const auto& [name, view] : whole.checkpoint().tensors) {
-    test::TinyModel tiny;
-    TensorView& tensor = tiny.checkpoint().tensors.at(name);
-    tensor.shape[0] -= 1;
-    EXPECT_ERROR(ErrorCode::kCorrupt, "tensor '" + name + "' has shape [",
-                 load_model(tiny.checkpoint(), *backend_));
+  for (const ModelConfig& config : {test::tiny_config(), test::tiny_moe_config()}) {
+    test::TinyModel whole(config);
+    for (const auto& [name, view] : whole.checkpoint().tensors) {
+      test::TinyModel tiny(config);
+      TensorView& tensor = tiny.checkpoint().tensors.at(name);
+      tensor.shape[0] -= 1;
+      EXPECT_ERROR(ErrorCode::kCorrupt, "tensor '" + name + "' has shape [",
+                   load_model(tiny.checkpoint(), *backend_));
+    }
   }
   test::TinyModel tiny;
   tiny.checkpoint().tensors.at("model.layers.0.mlp.up_proj.weight").shape[0] = 7;
@@ -103,6 +117,22 @@ TEST_F(ModelsTest, EveryFlagOfTheConfigurationChangesTheOutput) {
   expect_other([](ModelConfig& c) { c.mlp_bias = true; }, "mlp_bias");
   expect_other([](ModelConfig& c) { c.rope_theta = 500.0; }, "rope_theta");
   expect_other([](ModelConfig& c) { c.rope_interleaved = true; }, "rope_interleaved");
+}
+
+TEST_F(ModelsTest, EveryFlagOfAMixtureChangesTheOutput) {
+  const std::vector<float> plain = hidden(test::tiny_moe_config(), kLast);
+  const auto expect_other = [&](auto change, const char* what) {
+    ModelConfig config = test::tiny_moe_config();
+    change(config);
+    EXPECT_NE(hidden(config, kLast), plain) << what;
+  };
+  expect_other([](ModelConfig& c) { c.num_experts_per_tok = 1; }, "num_experts_per_tok");
+  expect_other([](ModelConfig& c) { c.norm_topk_prob = false; }, "norm_topk_prob");
+  expect_other([](ModelConfig& c) { c.layer_dense = {true, false}; }, "layer_dense");
+  expect_other([](ModelConfig& c) { c.layer_dense = {true, true}; }, "layer_dense");
+  ModelConfig config = test::tiny_moe_config();
+  config.layer_dense = {false, false};
+  EXPECT_EQ(hidden(config, kLast), plain);
 }
 
 TEST_F(ModelsTest, AWindowHidesWhatIsOlderInItsLayersOnly) {

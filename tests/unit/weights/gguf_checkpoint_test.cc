@@ -65,6 +65,78 @@ TEST(GgufCheckpoint, KnowsWhatDiffersBetweenFamilies) {
   EXPECT_ERROR(ErrorCode::kUnsupported, "mixture of experts", config_of(experts));
 }
 
+GgufWriter tiny_moe_gguf(std::string_view changed = "", uint32_t value = 0) {
+  GgufWriter out = test::tiny_gguf("qwen3moe");
+  for (const auto& [key, usual] : std::initializer_list<std::pair<std::string_view, uint32_t>>{
+           {"expert_count", 4}, {"expert_used_count", 2}, {"expert_feed_forward_length", 32}}) {
+    out.u32("qwen3moe." + std::string(key), key == changed ? value : usual);
+  }
+  return out;
+}
+
+TEST(GgufCheckpoint, ReadsAMixtureOfExperts) {
+  const ModelConfig config = config_of(tiny_moe_gguf());
+  EXPECT_EQ(config.architecture, "qwen3_moe");
+  EXPECT_EQ(config.num_experts, 4);
+  EXPECT_EQ(config.num_experts_per_tok, 2);
+  EXPECT_EQ(config.moe_intermediate_size, 32);
+  EXPECT_TRUE(config.norm_topk_prob && config.qk_norm);
+  EXPECT_TRUE(config.has_experts(0) && config.has_experts(1));
+  EXPECT_FALSE(config_of(test::tiny_gguf("qwen3")).has_experts(0));
+  GgufWriter plain = tiny_moe_gguf();
+  plain.boolean("qwen3moe.expert_weights_norm", false);
+  EXPECT_FALSE(config_of(plain).norm_topk_prob);
+}
+
+TEST(GgufCheckpoint, NamesWhatIsWrongWithAMixtureOfExperts) {
+  EXPECT_ERROR(ErrorCode::kNotFound, "'qwen3moe.expert_count' is missing",
+               config_of(test::tiny_gguf("qwen3moe")));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "'qwen3moe.expert_count' is 0",
+               config_of(tiny_moe_gguf("expert_count", 0)));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "num_experts is 5000; it must be 1..4096",
+               config_of(tiny_moe_gguf("expert_count", 5000)));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "a token goes to 5 of 4 experts",
+               config_of(tiny_moe_gguf("expert_used_count", 5)));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "num_experts_per_tok is 0",
+               config_of(tiny_moe_gguf("expert_used_count", 0)));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "moe_intermediate_size is 0",
+               config_of(tiny_moe_gguf("expert_feed_forward_length", 0)));
+  for (const char* key : {"expert_gating_func", "expert_shared_count", "expert_group_count",
+                          "leading_dense_block_count"}) {
+    GgufWriter other = tiny_moe_gguf();
+    other.u32("qwen3moe." + std::string(key), 2);
+    EXPECT_ERROR(ErrorCode::kUnsupported, "are not supported", config_of(other));
+  }
+  GgufWriter scaled = tiny_moe_gguf();
+  scaled.f32("qwen3moe.expert_weights_scale", 2.5f);
+  EXPECT_ERROR(ErrorCode::kUnsupported, "'expert_weights_scale' 2.5", config_of(scaled));
+}
+
+TEST(GgufCheckpoint, TakesStackedExpertsApart) {
+  for (DType dtype : {DType::kF32, DType::kQ8_0}) {
+    const auto stored = test::random_tensor("blk.1.ffn_up_exps.weight", dtype, {4, 3, 64}, 9);
+    GgufWriter out = tiny_moe_gguf();
+    out.tensor(stored);
+    const std::vector<std::byte> bytes = out.bytes();
+    const GgufFile parts[] = {parse_gguf(bytes, "x.gguf")};
+    const Checkpoint checkpoint = assemble_gguf(parts, "x.gguf");
+    const size_t size = stored.bytes.size() / 4;
+    for (size_t e = 0; e < 4; ++e) {
+      const TensorView& view = checkpoint.get(
+          "model.layers.1.mlp.experts." + std::to_string(e) + ".up_proj.weight", {3, 64});
+      EXPECT_EQ(view.dtype, dtype);
+      EXPECT_EQ(std::memcmp(view.data, &stored.bytes[e * size], size), 0);
+    }
+    EXPECT_EQ(checkpoint.find("model.layers.1.mlp.experts.4.up_proj.weight"), nullptr);
+  }
+  GgufWriter flat = tiny_moe_gguf();
+  flat.tensor(test::random_tensor("blk.1.ffn_up_exps.weight", DType::kF32, {4, 64}, 9));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "has 2 dimensions, not 3", config_of(flat));
+  GgufWriter many = tiny_moe_gguf();
+  many.tensor(test::random_tensor("blk.1.ffn_up_exps.weight", DType::kF32, {300000, 1, 1}, 9));
+  EXPECT_ERROR(ErrorCode::kCorrupt, "300000 experts is one too many", config_of(many));
+}
+
 TEST(GgufCheckpoint, ReadsRopeScaling) {
   GgufWriter linear = test::tiny_gguf();
   linear.text("llama.rope.scaling.type", "linear");

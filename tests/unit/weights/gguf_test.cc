@@ -225,6 +225,9 @@ TEST(GgufNames, TranslatesKnownNamesAndKeepsOthers) {
   EXPECT_EQ(hf_name_of_gguf("blk.12.attn_q.bias"), "model.layers.12.self_attn.q_proj.bias");
   EXPECT_EQ(hf_name_of_gguf("blk.0.ffn_norm.weight"),
             "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(hf_name_of_gguf("blk.3.ffn_gate_inp.weight"), "model.layers.3.mlp.gate.weight");
+  EXPECT_EQ(hf_name_of_gguf("blk.3.ffn_down_exps.weight"),
+            "model.layers.3.mlp.experts.*.down_proj.weight");
   EXPECT_EQ(hf_name_of_gguf("blk.3.attn_k_norm.weight"), "model.layers.3.self_attn.k_norm.weight");
   for (const char* other : {"rope_freqs.weight", "blk.x.attn_q.weight", "blk.1.unknown.weight",
                             "blk.", "blk..attn_q.weight", "", "output"}) {

@@ -90,6 +90,51 @@ TEST(HfConfig, KnowsWhatDiffersBetweenFamilies) {
   EXPECT_TRUE(biased.qkv_bias && biased.o_bias);
 }
 
+json tiny_moe_config() {
+  json config = tiny_config("Qwen3MoeForCausalLM");
+  config["num_experts"] = 8;
+  config["num_experts_per_tok"] = 2;
+  config["moe_intermediate_size"] = 48;
+  return config;
+}
+
+TEST(HfConfig, ReadsAMixtureOfExperts) {
+  const ModelConfig config = read(tiny_moe_config());
+  EXPECT_EQ(config.architecture, "qwen3_moe");
+  EXPECT_TRUE(config.qk_norm);
+  EXPECT_EQ(config.num_experts, 8);
+  EXPECT_EQ(config.num_experts_per_tok, 2);
+  EXPECT_EQ(config.moe_intermediate_size, 48);
+  EXPECT_FALSE(config.norm_topk_prob);
+  EXPECT_TRUE(config.has_experts(0) && config.has_experts(3));
+  EXPECT_TRUE(read(changed(tiny_moe_config(), "norm_topk_prob", true)).norm_topk_prob);
+  json renamed = changed(tiny_moe_config(), "num_local_experts", 8);
+  renamed.erase("num_experts");
+  EXPECT_EQ(read(renamed).num_experts, 8);
+  EXPECT_FALSE(read(changed(tiny_moe_config(), "num_experts", 0)).has_experts(0));
+  EXPECT_FALSE(read(tiny_config("Qwen3ForCausalLM")).has_experts(0));
+}
+
+TEST(HfConfig, KnowsTheDenseLayersOfAMixture) {
+  json config = changed(tiny_moe_config(), "decoder_sparse_step", 2);
+  const auto sparse_layers = [&] {
+    std::vector<int64_t> layers;
+    for (int64_t i = 0; i < 4; ++i) {
+      if (read(config).has_experts(i)) {
+        layers.push_back(i);
+      }
+    }
+    return layers;
+  };
+  EXPECT_EQ(sparse_layers(), (std::vector<int64_t>{1, 3}));
+  config["mlp_only_layers"] = {0, 3};
+  EXPECT_EQ(sparse_layers(), (std::vector<int64_t>{1}));
+  config["decoder_sparse_step"] = 1;
+  EXPECT_EQ(sparse_layers(), (std::vector<int64_t>{1, 2}));
+  config["mlp_only_layers"] = nullptr;
+  EXPECT_EQ(sparse_layers(), (std::vector<int64_t>{0, 1, 2, 3}));
+}
+
 TEST(HfConfig, ReadsRopeScalingOldAndNew) {
   const json llama3 = {{"rope_type", "llama3"},  {"factor", 8.0},
                        {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
@@ -138,6 +183,12 @@ TEST(HfConfig, ReadsSlidingWindows) {
                            "full_attention"};
   EXPECT_EQ(read(config).window(0), 32);
   EXPECT_EQ(read(config).window(3), 0);
+  json mixture = tiny_moe_config();  // with a window in all layers or in none
+  mixture["sliding_window"] = 32;
+  mixture["max_window_layers"] = 2;
+  EXPECT_EQ(read(mixture).window(3), 0);
+  mixture["use_sliding_window"] = true;
+  EXPECT_EQ(read(mixture).window(0), 32);
   config["layer_types"] = {"full_attention"};
   EXPECT_ERROR(ErrorCode::kCorrupt, "'layer_types' does not list 4 layers", read(config));
 }
@@ -184,6 +235,33 @@ TEST(HfConfig, NamesTheFieldThatIsWrong) {
   };
   for (const auto& row : kCases) {
     EXPECT_ERROR(row.code, row.message, read(changed(tiny_config(), row.key, row.value)));
+  }
+}
+
+TEST(HfConfig, NamesTheFieldOfAMixtureThatIsWrong) {
+  const struct {
+    const char* key;
+    json value;
+    ErrorCode code;
+    const char* message;
+  } kCases[] = {
+      {"num_experts", nullptr, ErrorCode::kNotFound, "'num_experts' is missing"},
+      {"num_experts", -1, ErrorCode::kCorrupt, "num_experts is -1; it must be 1..4096"},
+      {"num_experts", 1e9, ErrorCode::kCorrupt, "num_experts is 1000000000"},
+      {"num_local_experts", "8", ErrorCode::kCorrupt, "'num_local_experts' is not a whole number"},
+      {"num_experts_per_tok", nullptr, ErrorCode::kNotFound, "'num_experts_per_tok' is missing"},
+      {"num_experts_per_tok", 0, ErrorCode::kCorrupt, "num_experts_per_tok is 0"},
+      {"num_experts_per_tok", 9, ErrorCode::kCorrupt, "a token goes to 9 of 8 experts"},
+      {"moe_intermediate_size", 0, ErrorCode::kCorrupt, "moe_intermediate_size is 0"},
+      {"norm_topk_prob", 1, ErrorCode::kCorrupt, "not true or false"},
+      {"decoder_sparse_step", 0, ErrorCode::kCorrupt, "'decoder_sparse_step' is 0"},
+      {"mlp_only_layers", 1, ErrorCode::kCorrupt, "'mlp_only_layers' is no list"},
+      {"mlp_only_layers", {4}, ErrorCode::kCorrupt, "holds 4, which is none of 4 layers"},
+      {"mlp_only_layers", {-1}, ErrorCode::kCorrupt, "holds -1, which is none of 4 layers"},
+      {"mlp_only_layers", {"a"}, ErrorCode::kCorrupt, "which is none of 4 layers"},
+  };
+  for (const auto& row : kCases) {
+    EXPECT_ERROR(row.code, row.message, read(changed(tiny_moe_config(), row.key, row.value)));
   }
 }
 

@@ -1,0 +1,32 @@
+// A mixture of experts in the place of the feed-forward block (arXiv 1701.06538): a router gives
+// each token to a few of many small blocks.
+#ifndef HOPSKIP_MODELS_LAYERS_MOE_H_
+#define HOPSKIP_MODELS_LAYERS_MOE_H_
+
+#include "kernels/backend.h"
+#include "models/layers/loader.h"
+
+namespace hopskip {
+
+class Moe {
+ public:
+  // Activations of one step, shared by all layers.
+  struct Scratch {
+    Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens);
+    Matrix logits;  // [T][num_experts]
+  };
+
+  Moe(const Loader& load, const ModelConfig& config);
+
+  // residual [n][hidden] += moe(x [n][hidden]), n ≤ T.
+  void forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const;
+
+ private:
+  MoeRouting routing_;
+  WeightPtr router_;            // [num_experts][hidden]
+  WeightPtr gate_, up_, down_;  // of all experts
+};
+
+}  // namespace hopskip
+
+#endif  // HOPSKIP_MODELS_LAYERS_MOE_H_
