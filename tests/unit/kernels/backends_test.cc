@@ -7,6 +7,7 @@
 #include "kernels/backend.h"
 #include "kernels/host_workspace.h"
 #include "support/error_matchers.h"
+#include "support/step_of_tokens.h"
 
 namespace hopskip {
 namespace {
@@ -46,7 +47,7 @@ TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
   HostWorkspace workspace;
   const Matrix a = workspace.allocate(3, 5);
   const Matrix b = workspace.allocate(1, 1);
-  EXPECT_GE(b.data, a.data + 15);
+  EXPECT_GE(b.values(), a.values() + 15);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(b.data) % 64, 0u);
   workspace.allocate(1024, 1024);
   workspace.reset();
@@ -67,25 +68,25 @@ TEST(ReferenceBackend, ComputesWhatAHandDoes) {
   const float bias_values[] = {10, 20, 30};
   const auto w = backend->load({w_values, DType::kF32, 2, {3, 2}});
   const auto bias = backend->load({bias_values, DType::kF32, 1, {3}});
-  Matrix x = backend->allocate(1, 2);
-  Matrix y = backend->allocate(1, 3);
-  x.data[0] = 3;
-  x.data[1] = 4;
+  Matrix x = backend->allocate(1, 2, MatrixKind::kActivation);
+  Matrix y = backend->allocate(1, 3, MatrixKind::kActivation);
+  x.values()[0] = 3;
+  x.values()[1] = 4;
   const LinearTerm term{w.get(), bias.get(), y, false};
   backend->linear(x, {&term, 1});
-  EXPECT_EQ(std::vector<float>(y.data, y.data + 3), (std::vector<float>{21, 45, 69}));
+  EXPECT_EQ(std::vector<float>(y.values(), y.values() + 3), (std::vector<float>{21, 45, 69}));
 
   const float ones[] = {1, 2};
   backend->rms_norm(x, *backend->load({ones, DType::kF32, 1, {2}}), 0.0f, x);
-  EXPECT_FLOAT_EQ(x.data[0], 3 / std::sqrt(12.5f));
-  EXPECT_FLOAT_EQ(x.data[1], 8 / std::sqrt(12.5f));
+  EXPECT_FLOAT_EQ(x.row(0)[0], 3 / std::sqrt(12.5f));
+  EXPECT_FLOAT_EQ(x.row(0)[1], 8 / std::sqrt(12.5f));
 
-  x.data[0] = 1;
-  x.data[1] = 0;
-  const int32_t position[] = {2};
-  backend->rope(x, 2, position, {.inv_freq = {0.25f}});
-  EXPECT_FLOAT_EQ(x.data[0], std::cos(0.5f));
-  EXPECT_FLOAT_EQ(x.data[1], std::sin(0.5f));
+  x.row(0)[0] = 1;
+  x.row(0)[1] = 0;
+  const test::StepOfTokens step(*backend, {0}, {2});
+  backend->rope(step.get(), x, 2, {.inv_freq = {0.25f}});
+  EXPECT_FLOAT_EQ(x.row(0)[0], std::cos(0.5f));
+  EXPECT_FLOAT_EQ(x.row(0)[1], std::sin(0.5f));
 }
 
 TEST(Contract, ShapesThatDoNotFitAreRefused) {
@@ -93,14 +94,22 @@ TEST(Contract, ShapesThatDoNotFitAreRefused) {
   for (const char* name : {"cpu", "reference"}) {
     const auto backend = make_backend(name, {.threads = 1});
     const auto w = backend->load({values, DType::kF32, 2, {3, 2}});
-    const Matrix x = backend->allocate(1, 3);
-    const LinearTerm term{w.get(), nullptr, backend->allocate(1, 3), false};
+    const Matrix x = backend->allocate(1, 3, MatrixKind::kActivation);
+    const LinearTerm term{w.get(), nullptr, backend->allocate(1, 3, MatrixKind::kActivation),
+                          false};
     EXPECT_THROW(backend->linear(x, {&term, 1}), Error);
     EXPECT_THROW(backend->load({values, DType::kI32, 1, {6}}), Error);
     EXPECT_THROW(backend->load({values, DType::kQ4_0, 2, {1, 6}}), Error);
-    EXPECT_THROW(backend->rms_norm(x, *w, 0.0f, backend->allocate(1, 2)), Error);
-    const int64_t rows[] = {1};
-    EXPECT_THROW(backend->gather_rows(x, rows, x), Error);
+    EXPECT_THROW(backend->rms_norm(x, *w, 0.0f, backend->allocate(1, 2, MatrixKind::kActivation)),
+                 Error);
+    const test::StepOfTokens step(*backend, {0}, {0}, {0});
+    const Matrix two = backend->allocate(2, 3, MatrixKind::kActivation);
+    EXPECT_THROW(backend->gather_rows(step.get(), two, x), Error);
+    EXPECT_THROW(backend->gather_rows(step.get(), x, two), Error);
+    EXPECT_THROW(backend->rope(step.get(), two, 3, {}), Error);
+    EXPECT_THROW(test::StepOfTokens(*backend, {0}, {0}, {1}), Error);
+    EXPECT_THROW(test::StepOfTokens(*backend, {0, 0}, {0, 1}, {1, 0}), Error);
+    EXPECT_THROW(test::StepOfTokens(*backend, {0}, {0, 1}), Error);
   }
 }
 
@@ -109,7 +118,7 @@ TEST(Contract, AWeightOfAnotherBackendIsRefused) {
   const auto cpu = make_backend("cpu", {.threads = 1});
   const auto reference = make_backend("reference", {.threads = 1});
   const auto w = reference->load({values, DType::kF32, 1, {2}});
-  const Matrix x = cpu->allocate(1, 2);
+  const Matrix x = cpu->allocate(1, 2, MatrixKind::kActivation);
   EXPECT_THROW(cpu->rms_norm(x, *w, 0.0f, x), Error);
 }
 
