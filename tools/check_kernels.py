@@ -18,6 +18,7 @@ import tree
 
 SOURCES = "src/kernels/cuda"
 OBJECTS = "src/kernels/cuda/CMakeFiles/hopskip_cuda.dir"
+OPS_OBJECTS = "src/kernels/cuda/CMakeFiles/hopskip_cuda_ops.dir"
 INSTANCES = 12
 SPILL_FREE = ("sm90",)
 # kernel → what it contains: products of a warpgroup or a warp, copies by TMA or by cp.async
@@ -84,8 +85,8 @@ def problems_of(source, name, kernel):
 
 def check(build, root=tree.ROOT, dump=dump):
     """The table of all kernels, and the problems."""
-    objects = {path.relative_to(build / OBJECTS).with_suffix(""): path
-               for path in sorted((build / OBJECTS).rglob("*.cu.o"))}
+    objects = {path.relative_to(build / folder).with_suffix(""): path
+               for folder in (OBJECTS, OPS_OBJECTS) for path in sorted((build / folder).rglob("*.cu.o"))}
     objects = {source: path for source, path in objects.items() if (root / SOURCES / source).exists()}
     if not objects:
         return [], [f"{build}: holds no compiled kernel; build it with HOPSKIP_CUDA"]
