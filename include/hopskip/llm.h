@@ -32,9 +32,10 @@ struct LLMOptions {
   std::string model;
   ModelFolders folders = {};
 
-  std::string device = "auto";  // "auto", "cpu" or "reference"
-  int threads = 0;              // CPU threads; 0: all
-  std::string simd = {};        // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
+  // "auto" (a GPU where there is one), "cuda", "cuda:N", "cpu" or "reference"
+  std::string device = "auto";
+  int threads = 0;        // CPU threads; 0: all
+  std::string simd = {};  // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
 
   int64_t context = 0;          // longest prompt + output in tokens; 0: what the checkpoint claims
   int64_t kv_tokens = 0;        // tokens the KV cache holds over all requests; 0: one full context

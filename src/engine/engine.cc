@@ -26,7 +26,8 @@ class Engine::Impl {
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
         model_(load_model(checkpoint, backend)),
-        kv_(backend.make_kv_storage(kv_config(options_, model_->config()))),
+        kv_(backend.make_kv_storage(
+            kv_config(options_, model_->config(), backend.memory_for_kv()))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {}

@@ -58,6 +58,8 @@ class Weight {
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
   DType dtype() const { return dtype_; }
+  // Everything has been read from the view that load() was given: its memory is free to go.
+  virtual bool is_copy() const { return false; }
 
  protected:
   Weight(int64_t rows, int64_t cols, DType dtype) : rows_(rows), cols_(cols), dtype_(dtype) {}
@@ -175,11 +177,14 @@ class Backend {
   virtual Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) = 0;
   virtual void reset_workspace() = 0;
 
-  // The view's memory must outlive the weight. Throws Unsupported for a dtype it cannot compute
-  // with.
+  // The view's memory must outlive the weight, unless that is a copy. Throws Unsupported for a
+  // dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
+  // Bytes that a KV storage may take now, once weights are loaded: of a device whose memory is
+  // there to be used up. 0: it is not, as on the host.
+  virtual int64_t memory_for_kv() const { return 0; }
 
   // A step: begin_step() checks its inputs and brings them to the device, then come operations, and
   // end_step() starts whatever of them was put off. One step at a time; one that is destroyed
@@ -218,6 +223,7 @@ class Backend {
 
 struct BackendOptions {
   int threads = 0;  // CPU threads; 0: all
+  int device = 0;   // CUDA ordinal; the other backends have no use for it
   // CPU instruction set to use: "" (the best), "avx512_bf16", "avx2", "scalar".
   std::string simd;
   // Replace the tile plan of a phase, for experiments; a kernel that cannot follow it throws.
@@ -234,7 +240,8 @@ struct BackendEntry {
 };
 std::span<const BackendEntry> backends();
 
-// name: "auto" (the first that runs), or one of backends(). Throws Unsupported with the reasons.
+// name: "auto" (the first that runs), one of backends(), or "cuda:N", which sets options.device.
+// Throws InvalidArgument for another name, Unsupported with the reasons where none runs.
 std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOptions& options = {});
 
 }  // namespace hopskip

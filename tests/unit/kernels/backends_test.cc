@@ -24,14 +24,36 @@ std::string message_of(const std::string& name, const BackendOptions& options) {
 
 TEST(Backends, AutoTakesTheFirstThatRuns) {
   const auto backend = make_backend("auto", {.threads = 2});
+  if (backends().front().why_not({}).empty()) {
+    EXPECT_EQ(backend->description().substr(0, 8), "cuda:0 (");
+    return;
+  }
   EXPECT_EQ(backend->description().substr(0, 5), "cpu (");
   EXPECT_NE(backend->description().find("2 threads"), std::string::npos);
 }
 
 TEST(Backends, UnknownNameListsThePossible) {
-  const std::string message = message_of("tpu", {});
-  EXPECT_NE(message.find("cpu"), std::string::npos) << message;
-  EXPECT_NE(message.find("reference"), std::string::npos) << message;
+  EXPECT_ERROR(ErrorCode::kInvalidArgument,
+               "no device 'tpu' (there are: auto, cuda, cpu, reference, cuda:N)",
+               make_backend("tpu"));
+}
+
+TEST(Backends, CudaTakesANumber) {
+  for (const char* name : {"cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999"}) {
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "is not cuda:N", make_backend(name));
+  }
+  // Without a GPU, a driver or the kernels the reason is another one.
+  const std::string message = message_of("cuda:99", {});
+  EXPECT_NE(message.find("device 'cuda:99' does not run here (cuda: "), std::string::npos)
+      << message;
+}
+
+TEST(Backends, CudaIgnoresNoSettingOfTheCpu) {
+  BackendOptions plans;
+  plans.tile_plans.decode = TilePlan{};
+  for (const BackendOptions& options : {BackendOptions{.simd = "avx2"}, plans}) {
+    EXPECT_EQ(message_of("cuda", options).substr(0, 35), "device 'cuda' does not run here (cu");
+  }
 }
 
 TEST(Backends, AnInstructionSetIsNeverIgnored) {
