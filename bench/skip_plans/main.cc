@@ -19,8 +19,8 @@
 #include "engine/engine.h"
 #include "kernels/backend.h"
 #include "llm/text_model.h"
-#include "skip_plans/forwarding_backend.h"
 #include "skip_plans/score_block.h"
+#include "support/forwarding_backend.h"
 #include "weights/checkpoint.h"
 
 namespace hopskip {

@@ -1,6 +1,6 @@
-// A backend that hands every operation to another one, for tools that look at what passes through.
-#ifndef HOPSKIP_BENCH_SKIP_PLANS_FORWARDING_BACKEND_H_
-#define HOPSKIP_BENCH_SKIP_PLANS_FORWARDING_BACKEND_H_
+// A backend that hands every operation to another one, for those that look at what passes through.
+#ifndef HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
+#define HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 
 #include <memory>
 #include <span>
@@ -24,6 +24,7 @@ class ForwardingBackend : public Backend {
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);
   }
+  int64_t memory_for_kv() const override { return inner_->memory_for_kv(); }
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
     return inner_->begin_step(inputs);
   }
@@ -58,4 +59,4 @@ class ForwardingBackend : public Backend {
 
 }  // namespace hopskip
 
-#endif  // HOPSKIP_BENCH_SKIP_PLANS_FORWARDING_BACKEND_H_
+#endif  // HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
