@@ -90,11 +90,9 @@ struct GemmKernel {
   static __device__ void produce(const GroupedGemmArgs& args, const GemmMaps& maps, Shared& s) {
     const int steps = steps_of(args);
     Ring ring;
-    for (int n = 0;; ++n) {
-      const Tile tile = find_tile(args, n);
-      if (tile.expert < 0) {
-        return;
-      }
+    Tile tile = find_tile(args, 0);
+    for (int n = 1; tile.expert >= 0; ++n) {
+      const Tile next = find_tile(args, n);
       const int second = tile.col + (kGated ? args.out / 2 : kGemmHalf);
       for (int step = 0; step < steps; ++step) {
         const int k = step * kGemmDepth;
@@ -106,6 +104,7 @@ struct GemmKernel {
         ptx::tma_load(s.b[ring.stage][kGemmHalf], &maps.b, full, k, second, tile.expert, 0);
         ring.advance();
       }
+      tile = next;
     }
   }
 
@@ -184,8 +183,8 @@ struct GemmKernel {
     }
     static __device__ float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 
-    __device__ void write(const Tile& tile) const {
-      const int rows = args.offsets[tile.expert] + args.counts[tile.expert] - tile.row;
+    // The first `rows` rows exist.
+    __device__ void write(const Tile& tile, int rows) const {
       const int cols = c_cols(args);
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
@@ -207,14 +206,15 @@ struct GemmKernel {
       }
     }
 
+    // What the end of a tile and the next one need is fetched ahead of the products.
     __device__ void run() {
-      for (int n = 0;; ++n) {
-        const Tile tile = find_tile(args, n);
-        if (tile.expert < 0) {
-          return;
-        }
+      Tile tile = find_tile(args, 0);
+      for (int n = 1; tile.expert >= 0; ++n) {
+        const Tile next = find_tile(args, n);
+        const int rows = args.offsets[tile.expert] + args.counts[tile.expert] - tile.row;
         multiply();
-        write(tile);
+        write(tile, rows);
+        tile = next;
       }
     }
   };
