@@ -25,8 +25,10 @@ SPILL_FREE = ("sm90",)
 PROMISES = {
     "sm90::attention_prefill": ("HGMMA", "UTMALDG"),
     "sm90::attention_decode": ("HMMA", "UTMALDG"),
+    "sm90::grouped_gemm": ("HGMMA", "UTMALDG"),
     "sm80::attention_prefill": ("HMMA", "LDGSTS"),
     "sm80::attention_decode": ("HMMA", "LDGSTS"),
+    "smxx::grouped_gemv": ("HMMA",),
 }
 USAGE = re.compile(r"^ *Function (\S+):\n *REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", re.MULTILINE)
 CODE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/ +(?:@!?U?P[0-9T]+ +)?(.*?);", re.MULTILINE)

@@ -1,4 +1,4 @@
-// Sums over lanes and over CTAs.
+// Sums and maxima over lanes and over CTAs.
 #ifndef HOPSKIP_KERNELS_CUDA_COMMON_REDUCE_CUH_
 #define HOPSKIP_KERNELS_CUDA_COMMON_REDUCE_CUH_
 
@@ -12,6 +12,15 @@ __device__ inline float lanes_sum(float value) {
   HOPSKIP_UNROLL
   for (int distance = kLanes / 2; distance > 0; distance /= 2) {
     value += __shfl_xor_sync(0xffffffff, value, distance);
+  }
+  return value;
+}
+
+template <int kLanes>
+__device__ inline float lanes_max(float value) {
+  HOPSKIP_UNROLL
+  for (int distance = kLanes / 2; distance > 0; distance /= 2) {
+    value = fmaxf(value, __shfl_xor_sync(0xffffffff, value, distance));
   }
   return value;
 }
