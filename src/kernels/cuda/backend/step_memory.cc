@@ -17,7 +17,7 @@ constexpr int64_t kNoToken = -1;  // slot of a row that is not appended
 }  // namespace
 
 int64_t decode_bucket(int64_t sequences) {
-  // Up to 12 % of padding above 64, where a row more costs attention nothing and products little.
+  // A padded row costs attention nothing, and products little as long as there are few.
   struct Range {
     int64_t up_to, multiple;
   };
