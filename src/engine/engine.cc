@@ -9,6 +9,7 @@
 #include "attention/skip_rule.h"
 #include "engine/admission.h"
 #include "engine/scheduler.h"
+#include "engine/warm_up.h"
 #include "hopskip/error.h"
 #include "kvcache/page_pool.h"
 #include "models/model.h"
@@ -26,8 +27,8 @@ class Engine::Impl {
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
         model_(load_model(checkpoint, backend)),
-        kv_(backend.make_kv_storage(
-            kv_config(options_, model_->config(), backend.memory_for_kv()))),
+        kv_(backend.make_kv_storage(kv_config(
+            options_, model_->config(), memory_beside_largest_step(backend, *model_, options_)))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {}

@@ -182,8 +182,8 @@ class Backend {
   virtual WeightPtr load(const TensorView& view) = 0;
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
-  // Bytes that a KV storage may take now, once weights are loaded: of a device whose memory is
-  // there to be used up. 0: it is not, as on the host.
+  // Bytes that a KV storage may take now, of a device whose memory is there to be used up: to be
+  // asked once weights are loaded and a large step has run. 0: it is not, as on the host.
   virtual int64_t memory_for_kv() const { return 0; }
 
   // A step: begin_step() checks its inputs and brings them to the device, then come operations, and

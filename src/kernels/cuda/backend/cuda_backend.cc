@@ -22,8 +22,10 @@ namespace {
 
 constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
 constexpr int kOldestCapability = 80;
-// Memory that the KV cache leaves for activations, attention's partial results and CUDA itself.
-constexpr int64_t kMemoryReserve = int64_t{2} << 30;
+// Memory that the KV cache leaves for what grows later: graphs, attention's partial results, CUDA
+// itself. Of a small GPU a sixteenth.
+constexpr int64_t kMemoryReserve = int64_t{1} << 30;
+constexpr int64_t kReserveDivisor = 16;
 
 // Kinds of operations, for the signature of a graph.
 enum Operation : uint64_t {
@@ -118,7 +120,7 @@ int64_t CudaBackend::memory_for_kv() const {
   size_t free = 0;
   size_t total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
-  const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total / 8));
+  const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
   return std::max<int64_t>(1, static_cast<int64_t>(free) - reserve);
 }
 
