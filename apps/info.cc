@@ -73,8 +73,6 @@ struct InfoCommand {
       }
       table.add({std::string(entry.name), state, std::string(entry.summary)});
     }
-    table.add({"cuda", "no: the engine computes on the CPU",
-               "NVIDIA GPUs, whose attention is a library (below)"});
     fmt::print("{}", table.text());
   }
 

@@ -96,7 +96,9 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
   const auto add = [&](const char* name, auto& value, const char* help, const char* group) {
     return app.add_option(name, value, help)->group(group);
   };
-  add("--device", device_, "auto, cpu, or reference (slow, for checking)", kModelGroup)
+  add("--device", device_,
+      "auto (cpu), cpu, reference (slow, for checking), cuda or cuda:N (not yet tried on a GPU)",
+      kModelGroup)
       ->type_name("NAME");
   add("--dtype", dtype_, "KV cache: auto, bf16 or f16", kModelGroup)->type_name("NAME");
   add("--simd", simd_, "CPU instruction set, e.g. avx2; default: the best", kModelGroup)

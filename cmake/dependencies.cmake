@@ -31,6 +31,18 @@ hopskip_dependency(regex PkgConfig::PCRE2)
 hopskip_dependency(unicode ICU::uc)
 if(HOPSKIP_CUDA_ENABLED)
   hopskip_dependency(cuda_runtime CUDA::cudart_static)  # finds the driver when it is first called; libcuda is not linked
+  # cuBLASLt: only its header, since the library is opened at run time. The header is looked for beside the CUDA runtime's.
+  find_path(HOPSKIP_CUBLASLT_INCLUDE cublasLt.h PATHS ${CUDAToolkit_INCLUDE_DIRS} NO_DEFAULT_PATH)
+  if(HOPSKIP_CUBLASLT_INCLUDE)
+    hopskip_dependency(gpu_gemm ${CMAKE_DL_LIBS})
+    target_include_directories(hopskip_dep_gpu_gemm SYSTEM INTERFACE ${HOPSKIP_CUBLASLT_INCLUDE})
+    set(HOPSKIP_WHY_NO_CUDA_BACKEND "")
+  else()
+    set(HOPSKIP_WHY_NO_CUDA_BACKEND "cublasLt.h of CUDA 13 was not found when it was configured")
+    message(STATUS "CUDA backend: OFF (no cublasLt.h in ${CUDAToolkit_INCLUDE_DIRS})")
+  endif()
+else()
+  set(HOPSKIP_WHY_NO_CUDA_BACKEND "configure it with -DHOPSKIP_CUDA=ON where nvcc is installed")
 endif()
 
 if(HOPSKIP_TESTS)

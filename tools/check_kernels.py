@@ -18,14 +18,17 @@ import tree
 
 SOURCES = "src/kernels/cuda"
 OBJECTS = "src/kernels/cuda/CMakeFiles/hopskip_cuda.dir"
+OPS_OBJECTS = "src/kernels/cuda/CMakeFiles/hopskip_cuda_ops.dir"
 INSTANCES = 12
 SPILL_FREE = ("sm90",)
 # kernel → what it contains: products of a warpgroup or a warp, copies by TMA or by cp.async
 PROMISES = {
     "sm90::attention_prefill": ("HGMMA", "UTMALDG"),
     "sm90::attention_decode": ("HMMA", "UTMALDG"),
+    "sm90::grouped_gemm": ("HGMMA", "UTMALDG"),
     "sm80::attention_prefill": ("HMMA", "LDGSTS"),
     "sm80::attention_decode": ("HMMA", "LDGSTS"),
+    "smxx::grouped_gemv": ("HMMA",),
 }
 USAGE = re.compile(r"^ *Function (\S+):\n *REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", re.MULTILINE)
 CODE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/ +(?:@!?U?P[0-9T]+ +)?(.*?);", re.MULTILINE)
@@ -84,8 +87,8 @@ def problems_of(source, name, kernel):
 
 def check(build, root=tree.ROOT, dump=dump):
     """The table of all kernels, and the problems."""
-    objects = {path.relative_to(build / OBJECTS).with_suffix(""): path
-               for path in sorted((build / OBJECTS).rglob("*.cu.o"))}
+    objects = {path.relative_to(build / folder).with_suffix(""): path
+               for folder in (OBJECTS, OPS_OBJECTS) for path in sorted((build / folder).rglob("*.cu.o"))}
     objects = {source: path for source, path in objects.items() if (root / SOURCES / source).exists()}
     if not objects:
         return [], [f"{build}: holds no compiled kernel; build it with HOPSKIP_CUDA"]

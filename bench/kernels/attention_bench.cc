@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <functional>
 #include <random>
 
 #include "attention/reference.h"
@@ -88,43 +87,47 @@ AttentionBenchResult run_attention_bench(const AttentionBenchCase& c, const Back
   }
   const int64_t kv_cols = int64_t{c.num_kv_heads} * c.head_dim;
   const int64_t q_cols = int64_t{c.num_heads} * c.head_dim;
+  const std::vector<int32_t> zeros(c.kv_len);  // tokens and positions play no role
+  const auto begin_step = [&](const AttentionSequence& sequence) {
+    const auto tokens = std::span(zeros).first(sequence.q_len);
+    return attention.begin_step({.tokens = tokens,
+                                 .positions = tokens,
+                                 .sequences = {&sequence, 1},
+                                 .kv = kv.get(),
+                                 .num_heads = c.num_heads});
+  };
   const AttentionSequence context{0, c.kv_len, c.kv_len, pages};
-  const auto context_plan = attention.plan_attention(*kv, {&context, 1});
+  const auto context_step = begin_step(context);
   for (int layer = 0; layer < c.layers; ++layer) {
-    attention.kv_append(*kv, layer, *context_plan, matrix(data.k, kv_cols),
-                        matrix(data.v, kv_cols));
+    attention.kv_append(*context_step, layer, matrix(data.k, kv_cols), matrix(data.v, kv_cols));
   }
 
   std::vector<float> out(data.q.size());
-  const auto plan_of = [&](float threshold) {
-    const AttentionSequence sequence{0, c.q_len, c.kv_len, pages, c.phase, threshold};
-    return attention.plan_attention(*kv, {&sequence, 1});
+  const AttentionSequence sparse_sequence{0, c.q_len, c.kv_len, pages, c.phase, kThresholdLog2};
+  AttentionSequence dense_sequence = sparse_sequence;
+  dense_sequence.threshold_log2 = kDenseThresholdLog2;
+  const auto call = [&](Step& step, int layer, const AttentionDebug& debug) {
+    attention.attention(step, shape, layer, matrix(data.q, q_cols), matrix(out, q_cols), debug);
   };
-  std::vector<SkipCounts> counts(c.num_heads);
-  const auto call = [&](const AttentionPlan& plan, int layer, const AttentionDebug& debug) {
-    attention.attention(shape, *kv, layer, plan, matrix(data.q, q_cols), matrix(out, q_cols),
-                        counts, debug);
-  };
-  const auto sparse = plan_of(kThresholdLog2);
-  const auto dense = plan_of(kDenseThresholdLog2);
+  const auto sparse = begin_step(sparse_sequence);
+  const auto dense = begin_step(dense_sequence);
   AttentionBenchResult result;
-  for (const auto& plan : {std::cref(*dense), std::cref(*sparse)}) {
+  for (Step* step : {dense.get(), sparse.get()}) {
     std::vector<SkipMap> maps;
-    std::fill(counts.begin(), counts.end(), SkipCounts{});
-    call(plan, c.layers - 1, {nullptr, &maps});
+    call(*step, c.layers - 1, {nullptr, &maps});
     check_last_rows(c, data, out, maps.front(), attention.tile_plan(c.phase, shape),
-                    plan.get().sequences().front().threshold_log2);
+                    step->sequences().front().threshold_log2);
   }
   SkipCounts total;
-  for (const SkipCounts& head : counts) {
-    total += head;
+  for (const SkipCounts& counts : sparse->counts()) {
+    total += counts;
   }
   result.skipped = total.sparsity();
 
-  const auto seconds = [&](const AttentionPlan& plan) {
+  const auto seconds = [&](Step& step) {
     const auto begin = std::chrono::steady_clock::now();
     for (int layer = 0; layer < c.layers; ++layer) {
-      call(plan, layer, {});
+      call(step, layer, {});
     }
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };

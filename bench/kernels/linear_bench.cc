@@ -46,9 +46,9 @@ struct Loaded {
 Matrix filled(Backend& backend, int64_t rows, int64_t cols) {
   std::mt19937 random(2);
   std::normal_distribution<float> normal;
-  const Matrix x = backend.allocate(rows, cols);
+  const Matrix x = backend.allocate(rows, cols, MatrixKind::kActivation);
   for (int64_t i = 0; i < rows * cols; ++i) {
-    x.data[i] = normal(random);
+    x.values()[i] = normal(random);
   }
   return x;
 }
@@ -77,7 +77,8 @@ void BM_Dot(benchmark::State& state, DType dtype) {
   const int64_t cols = block_elements(dtype) == 256 ? 512 : 576;
   const Loaded w(*backend, dtype, kRows, cols);
   const Matrix x = filled(*backend, state.range(1), cols);
-  const LinearTerm term{w.weight.get(), nullptr, backend->allocate(x.rows, kRows), false};
+  const LinearTerm term{w.weight.get(), nullptr,
+                        backend->allocate(x.rows, kRows, MatrixKind::kActivation), false};
   for (auto _ : state) {
     backend->linear(x, {&term, 1});
   }
@@ -108,7 +109,8 @@ void BM_Multiply(benchmark::State& state) {
   const int64_t rows = state.range(2);
   const Loaded w(*backend, DType::kQ4_1, rows, cols);
   const Matrix x = filled(*backend, tokens, cols);
-  const LinearTerm term{w.weight.get(), nullptr, backend->allocate(tokens, rows), false};
+  const LinearTerm term{w.weight.get(), nullptr,
+                        backend->allocate(tokens, rows, MatrixKind::kActivation), false};
   for (auto _ : state) {
     backend->linear(x, {&term, 1});
   }
@@ -142,13 +144,13 @@ void BM_SmolLm2(benchmark::State& state) {
   const Loaded output(*backend, DType::kQ8_0, kVocab, kHidden);
   const Matrix x = filled(*backend, tokens, kHidden);
   const Matrix wide = filled(*backend, tokens, kFfn);
-  const Matrix q = backend->allocate(tokens, kHidden);
-  const Matrix k = backend->allocate(tokens, kKv);
-  const Matrix v = backend->allocate(tokens, kKv);
-  const Matrix gate = backend->allocate(tokens, kFfn);
-  const Matrix up = backend->allocate(tokens, kFfn);
+  const Matrix q = backend->allocate(tokens, kHidden, MatrixKind::kActivation);
+  const Matrix k = backend->allocate(tokens, kKv, MatrixKind::kActivation);
+  const Matrix v = backend->allocate(tokens, kKv, MatrixKind::kActivation);
+  const Matrix gate = backend->allocate(tokens, kFfn, MatrixKind::kActivation);
+  const Matrix up = backend->allocate(tokens, kFfn, MatrixKind::kActivation);
   const Matrix y = filled(*backend, tokens, kHidden);
-  const Matrix logits = backend->allocate(1, kVocab);
+  const Matrix logits = backend->allocate(1, kVocab, MatrixKind::kActivation);
   const Matrix last{x.data, 1, kHidden, kHidden};
   const auto term = [](const Loaded& w, Matrix out, bool accumulate = false) {
     return LinearTerm{w.weight.get(), nullptr, out, accumulate};

@@ -19,8 +19,8 @@
 #include "engine/engine.h"
 #include "kernels/backend.h"
 #include "llm/text_model.h"
-#include "skip_plans/forwarding_backend.h"
 #include "skip_plans/score_block.h"
+#include "support/forwarding_backend.h"
 #include "weights/checkpoint.h"
 
 namespace hopskip {
@@ -94,17 +94,16 @@ class Explorer : public ForwardingBackend {
   Explorer(std::unique_ptr<Backend> inner, std::vector<double> factors, int64_t stride)
       : ForwardingBackend(std::move(inner)), factors_(std::move(factors)), stride_(stride) {}
 
-  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v) override {
+  void kv_append(Step& step, int layer, Matrix k, Matrix v) override {
     const std::span<const float> values = read(k);
     keys_.assign(values.begin(), values.end());
-    ForwardingBackend::kv_append(kv, layer, plan, k, v);
+    ForwardingBackend::kv_append(step, layer, k, v);
   }
 
-  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override {
-    ForwardingBackend::attention(shape, kv, layer, plan, q, out, counts, debug);
-    const AttentionSequence& sequence = plan.sequences()[0];
+    ForwardingBackend::attention(step, shape, layer, q, out, debug);
+    const AttentionSequence& sequence = step.sequences()[0];
     if (sequence.q_len < kBlockRows) {
       return;  // the step that follows the prompt
     }

@@ -32,12 +32,14 @@ struct LLMOptions {
   std::string model;
   ModelFolders folders = {};
 
-  std::string device = "auto";  // "auto", "cpu" or "reference"
-  int threads = 0;              // CPU threads; 0: all
-  std::string simd = {};        // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
+  // "auto" (the CPU, for now), "cpu", "reference", "cuda" or "cuda:N"
+  std::string device = "auto";
+  int threads = 0;        // CPU threads; 0: all
+  std::string simd = {};  // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
 
-  int64_t context = 0;          // longest prompt + output in tokens; 0: what the checkpoint claims
-  int64_t kv_tokens = 0;        // tokens the KV cache holds over all requests; 0: one full context
+  int64_t context = 0;  // longest prompt + output in tokens; 0: what the checkpoint claims
+  // Tokens the KV cache holds over all requests; 0: one full context, on a GPU what fits
+  int64_t kv_tokens = 0;
   std::string dtype = "auto";   // of the KV cache: "auto", "bf16" or "f16"
   int64_t chunk_tokens = 2048;  // tokens a step processes at most
   int max_sequences = 64;       // that run at a time; further ones queue

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "base/check.h"
@@ -51,6 +52,20 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path.string())
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) {
     ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  }
+}
+
+void MappedFile::release(std::span<const std::byte> part) const {
+  const std::byte* end = bytes_.data() + bytes_.size();
+  if (std::less<>()(part.data(), bytes_.data()) || std::less<>()(end, part.data() + part.size())) {
+    return;
+  }
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<uintptr_t>(part.data());
+  const uintptr_t begin = (first + page - 1) / page * page;
+  const uintptr_t stop = (first + part.size()) / page * page;
+  if (begin < stop) {  // a hint: that it is not taken does no harm
+    ::madvise(reinterpret_cast<void*>(begin), stop - begin, MADV_DONTNEED);
   }
 }
 

@@ -21,6 +21,10 @@ class MappedFile {
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
 
+  // The pages that lie wholly within `part` of bytes() leave the process's memory; they come back
+  // from the file when they are touched. Nothing happens to a part that is not of this file.
+  void release(std::span<const std::byte> part) const;
+
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
   std::string_view text() const {

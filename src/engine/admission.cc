@@ -1,5 +1,6 @@
 #include "engine/admission.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -35,11 +36,8 @@ EngineOptions resolved(EngineOptions options, const ModelConfig& model) {
   }
   check(options.context > 0 && options.context <= model.max_position, kInvalid,
         "a context of {} tokens; the model allows 1 to {}", options.context, model.max_position);
-  check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (one context) or above",
+  check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (automatic) or above",
         options.kv_tokens);
-  if (options.kv_tokens == 0) {
-    options.kv_tokens = options.context;
-  }
   check(options.max_sequences > 0, kInvalid, "max_sequences is {}; it must be 1 or above",
         options.max_sequences);
   check(options.chunk_tokens >= options.max_sequences, kInvalid,
@@ -48,16 +46,25 @@ EngineOptions resolved(EngineOptions options, const ModelConfig& model) {
   return options;
 }
 
-KvConfig kv_config(const EngineOptions& options, const ModelConfig& model) {
+KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64_t memory) {
   KvConfig config;
   config.num_layers = static_cast<int>(model.num_layers);
   config.num_kv_heads = static_cast<int>(model.num_kv_heads);
   config.head_dim = static_cast<int>(model.head_dim);
   config.dtype = options.kv_dtype;
-  config.num_pages = (options.kv_tokens - 1) / config.page_size + 1;
+  if (options.kv_tokens == 0 && memory > 0) {
+    const int64_t fitting = memory / config.bytes_per_page();
+    check(fitting > 0, ErrorCode::kOutOfMemory,
+          "beside the weights the device has {} bytes for the KV cache, and a page takes {}",
+          memory, config.bytes_per_page());
+    const int64_t context_pages = (options.context - 1) / config.page_size + 1;
+    config.num_pages = std::min({fitting, context_pages * options.max_sequences, kMaxPages});
+    return config;
+  }
+  const int64_t tokens = options.kv_tokens == 0 ? options.context : options.kv_tokens;
+  config.num_pages = (tokens - 1) / config.page_size + 1;
   check(config.num_pages <= kMaxPages, ErrorCode::kInvalidArgument,
-        "kv_tokens is {}; at most {} can be addressed", options.kv_tokens,
-        kMaxPages * config.page_size);
+        "kv_tokens is {}; at most {} can be addressed", tokens, kMaxPages * config.page_size);
   return config;
 }
 

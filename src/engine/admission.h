@@ -13,8 +13,9 @@ namespace hopskip {
 
 // The options with their defaults filled in. Throws InvalidArgument for what the model cannot do.
 EngineOptions resolved(EngineOptions options, const ModelConfig& model);
-// The KV cache of resolved options. Throws InvalidArgument for more pages than can be numbered.
-KvConfig kv_config(const EngineOptions& options, const ModelConfig& model);
+// The KV cache of resolved options. memory: Backend::memory_for_kv(). Throws InvalidArgument for
+// more pages than can be numbered, OutOfMemory where not even one fits.
+KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64_t memory);
 // Throws InvalidArgument as Engine::add() says; `context` bounds prompt and output together.
 void check_request(const Request& request, const ModelConfig& model, int64_t context);
 

@@ -9,6 +9,7 @@
 #include "attention/skip_rule.h"
 #include "engine/admission.h"
 #include "engine/scheduler.h"
+#include "engine/warm_up.h"
 #include "hopskip/error.h"
 #include "kvcache/page_pool.h"
 #include "models/model.h"
@@ -26,7 +27,8 @@ class Engine::Impl {
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
         model_(load_model(checkpoint, backend)),
-        kv_(backend.make_kv_storage(kv_config(options_, model_->config()))),
+        kv_(backend.make_kv_storage(kv_config(
+            options_, model_->config(), memory_beside_largest_step(backend, *model_, options_)))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {}
@@ -68,8 +70,11 @@ class Engine::Impl {
 
   void run(std::span<const Chunk> chunks);
   float threshold_log2(const Job& job, const Chunk& chunk) const;
-  void count(Job& job, const Chunk& chunk, size_t place, size_t num_sequences);
-  void give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden, Matrix logits);
+  // place: the chunk's number in the step.
+  void count(Job& job, const Chunk& chunk, const Step& step, size_t place);
+  // first_row: of hidden, where the chunk's wanted rows begin. logits: scratch.
+  void give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden, int64_t first_row,
+                          Matrix logits);
   void advance(Job& job, const Chunk& chunk, std::span<const float> logits);
   Event finish(RequestId id, FinishReason reason, std::string error = "");
 
@@ -92,7 +97,6 @@ class Engine::Impl {
   std::vector<int32_t> tokens_, positions_;
   std::vector<AttentionSequence> sequences_;
   std::vector<int64_t> rows_, last_rows_;
-  std::vector<SkipCounts> counts_;  // [num_layers][sequences][num_heads]
 };
 
 RequestId Engine::Impl::add(Request request) {
@@ -201,36 +205,44 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
       last_rows_.push_back(std::ssize(rows_) - 1);
     }
   }
-  counts_.assign(config().num_layers * sequences_.size() * config().num_heads, {});
 
-  const Matrix hidden =
-      model_->forward({tokens_, positions_, sequences_, kv_.get(), rows_, counts_});
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    count(*jobs[i], chunks[i], i, chunks.size());
-  }
-
-  const int64_t num_last = std::ssize(last_rows_);
-  Matrix last = hidden;
-  if (prompt_logits && num_last > 0) {  // Model::logits uses rows up: take these out first
-    last = backend_.allocate(num_last, hidden.cols);
-    backend_.gather_rows(hidden, last_rows_, last);
-  }
+  const std::unique_ptr<Step> step =
+      backend_.begin_step({.tokens = tokens_,
+                           .positions = positions_,
+                           .sequences = sequences_,
+                           .rows = rows_,
+                           .kv = kv_.get(),
+                           .num_heads = static_cast<int>(config().num_heads),
+                           .reads_early = prompt_logits});
+  const Matrix hidden = model_->forward(*step);
   if (prompt_logits) {
-    const Matrix block =
-        backend_.allocate(std::min<int64_t>(kPromptLogitRows, std::ssize(rows_)), vocab);
+    const Matrix block = backend_.allocate(std::min<int64_t>(kPromptLogitRows, std::ssize(rows_)),
+                                           vocab, MatrixKind::kExact);
     for (size_t i = 0; i < chunks.size(); ++i) {
       if (jobs[i]->request.on_prompt_logits) {
-        Matrix own = hidden;
-        own.data = hidden.row(first_row[i]);
-        give_prompt_logits(*jobs[i], chunks[i], own, block);
+        give_prompt_logits(*jobs[i], chunks[i], hidden, first_row[i], block);
       }
     }
   }
+  Matrix last;
+  if (const int64_t num_last = std::ssize(last_rows_); num_last > 0) {
+    // Without rows for prompt logits the last ones are all there are, and padding.
+    last = backend_.allocate(prompt_logits ? num_last : hidden.rows, vocab, MatrixKind::kExact);
+    if (!prompt_logits) {
+      model_->logits(hidden, last);
+    }
+    for (int64_t i = 0; prompt_logits && i < num_last; ++i) {
+      model_->logits(hidden.row_range(last_rows_[i], 1), last.row_range(i, 1));
+    }
+    last.rows = num_last;
+  }
+  backend_.end_step(*step);
   std::span<const float> logits;
-  if (num_last > 0) {
-    const Matrix out = backend_.allocate(num_last, vocab);
-    model_->logits(last, out);
-    logits = backend_.read(out);
+  if (last.rows > 0) {
+    logits = backend_.read(last);
+  }
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    count(*jobs[i], chunks[i], *step, i);
   }
   for (size_t i = 0; i < chunks.size(); ++i) {
     const bool is_last = chunks[i].is_last();
@@ -245,7 +257,7 @@ float Engine::Impl::threshold_log2(const Job& job, const Chunk& chunk) const {
              : skip_threshold_log2(job.request.threshold_scale_factor[chunk.phase], chunk.end());
 }
 
-void Engine::Impl::count(Job& job, const Chunk& chunk, size_t place, size_t num_sequences) {
+void Engine::Impl::count(Job& job, const Chunk& chunk, const Step& step, size_t place) {
   PhaseStats& phase = job.stats->phases[chunk.phase];
   job.stats->preemptions = job.sequence->preemptions;
   job.stats->reused_tokens = job.sequence->reused;
@@ -255,27 +267,28 @@ void Engine::Impl::count(Job& job, const Chunk& chunk, size_t place, size_t num_
     phase.tokens_below_min_context += chunk.count;
   }
   const int heads = job.stats->num_heads;
+  const std::span<const SkipCounts> counts = step.counts();
   for (int layer = 0; layer < job.stats->num_layers; ++layer) {
-    const SkipCounts* step = &counts_[(layer * num_sequences + place) * heads];
+    const SkipCounts* added = &counts[(layer * step.sequences().size() + place) * heads];
     SkipCounts* sum = &phase.counts[layer * heads];
     for (int head = 0; head < heads; ++head) {
-      sum[head] += step[head];
-      totals_.skip[chunk.phase] += step[head];
+      sum[head] += added[head];
+      totals_.skip[chunk.phase] += added[head];
     }
   }
   totals_.prompt_tokens +=
       std::max<int64_t>(0, std::min(chunk.end(), job.prompt_end()) - chunk.begin);
 }
 
-void Engine::Impl::give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden, Matrix logits) {
+void Engine::Impl::give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden,
+                                      int64_t first_row, Matrix logits) {
   const auto [first, end] = job.prompt_rows(chunk);
   const std::vector<int32_t>& tokens = chunk.sequence->tokens;
   std::vector<float> next_logprobs;
   for (int64_t begin = first; begin < end; begin += logits.rows) {
     const int64_t rows = std::min(logits.rows, end - begin);
-    const Matrix x{hidden.row(begin - first), rows, hidden.cols, hidden.stride};
-    const Matrix y{logits.data, rows, logits.cols, logits.stride};
-    model_->logits(x, y);
+    const Matrix y = logits.row_range(0, rows);
+    model_->logits(hidden.row_range(first_row + begin - first, rows), y);
     const std::span<const float> values = backend_.read(y);
     next_logprobs.clear();
     for (int64_t i = 0; i < rows && begin + i + 1 < job.prompt_end(); ++i) {

@@ -17,8 +17,8 @@ struct EngineOptions {
   // Longest prompt + output of a request; 0: what the checkpoint claims. A larger value than that
   // is refused.
   int64_t context = 0;
-  // Tokens the KV cache holds over all requests; 0: one full context. Below `context` it bounds the
-  // context.
+  // Tokens the KV cache holds over all requests; 0: one full context, or on a GPU as many contexts
+  // as fit its memory, up to max_sequences. Below `context` it bounds the context.
   int64_t kv_tokens = 0;
   DType kv_dtype = DType::kBF16;
   // Tokens a step processes at most; a longer prompt is prefilled in chunks.

@@ -2,10 +2,11 @@
 // obvious version that the others are tested against.
 //
 // Activations are Matrices in the backend's memory, allocated from its workspace. Shapes: T =
-// tokens of the step, over all its sequences.
+// Step::num_tokens(), S = sequences of the step.
 #ifndef HOPSKIP_KERNELS_BACKEND_H_
 #define HOPSKIP_KERNELS_BACKEND_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -22,17 +23,32 @@
 
 namespace hopskip {
 
+// What the values of a matrix are for: it decides their type.
+enum class MatrixKind : uint8_t {
+  kActivation,  // the backend's own type: F32 on the host, BF16 on a GPU
+  kExact,       // F32 everywhere: the residual stream, router logits, logits
+};
+
 // A row-major activation: [rows][cols], rows `stride` elements apart. Memory belongs to the
 // workspace.
 struct Matrix {
-  float* data = nullptr;
+  void* data = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t stride = 0;
+  DType dtype = DType::kF32;  // kF32 or kBF16
 
-  float* row(int64_t r) const { return data + r * stride; }
+  // F32 only, and to be read and written on the host where the backend's memory is there.
+  float* values() const { return static_cast<float*>(data); }
+  float* row(int64_t r) const { return values() + r * stride; }
+
+  // Rows [begin, begin + count).
+  Matrix row_range(int64_t begin, int64_t count) const {
+    std::byte* first = static_cast<std::byte*>(data) + row_bytes(dtype, begin * stride);
+    return {first, count, cols, stride, dtype};
+  }
   // The same memory as [rows · n][cols / n]; needs stride == cols.
-  Matrix split_cols(int64_t n) const { return {data, rows * n, cols / n, cols / n}; }
+  Matrix split_cols(int64_t n) const { return {data, rows * n, cols / n, cols / n, dtype}; }
 };
 
 // A weight in the backend's own layout. shape: [out, in] for matrices, [n] for vectors.
@@ -42,6 +58,8 @@ class Weight {
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
   DType dtype() const { return dtype_; }
+  // Everything has been read from the view that load() was given: its memory is free to go.
+  virtual bool is_copy() const { return false; }
 
  protected:
   Weight(int64_t rows, int64_t cols, DType dtype) : rows_(rows), cols_(cols), dtype_(dtype) {}
@@ -82,7 +100,7 @@ class KvStorage {
 struct LinearTerm {
   const Weight* w = nullptr;     // [out, in]
   const Weight* bias = nullptr;  // [out] or null
-  Matrix y;                      // [T][out]
+  Matrix y;                      // [n][out]; exact where it accumulates
   bool accumulate = false;
 };
 
@@ -95,24 +113,56 @@ struct Rope {
   bool interleaved = false;
 };
 
-// Optional outputs of one attention call.
+// Optional outputs of one attention call, for tests on the host; a GPU refuses them (Unsupported).
 struct AttentionDebug {
   float* lse = nullptr;                  // [T][num_heads], natural log
-  std::vector<SkipMap>* maps = nullptr;  // one for each sequence of the plan, replaced
+  std::vector<SkipMap>* maps = nullptr;  // one for each sequence of the step, replaced
 };
 
-// What a step's attention calls share: built once a step on the host, run once a layer.
-class AttentionPlan {
+// One step over a ragged batch. What the spans show must outlive the step.
+struct StepInputs {
+  std::span<const int32_t> tokens;               // below the vocabulary (the engine checks)
+  std::span<const int32_t> positions;            // one for each token
+  std::span<const AttentionSequence> sequences;  // [S], each with rows of its own among the tokens
+  std::span<const int64_t> rows;                 // tokens whose hidden state is wanted, rising
+  KvStorage* kv = nullptr;                       // K and V of the step are appended to it
+  int num_heads = 0;                             // query heads, for the skip counts
+  // read() is called before end_step(), so nothing may be put off until then.
+  bool reads_early = false;
+};
+
+// What the operations of a step share. A step may be padded: its matrices then have more rows than
+// there are tokens, the last ones hold anything, and K, V and the outputs of the sequences do not
+// depend on them.
+class Step {
  public:
-  virtual ~AttentionPlan() = default;
-  std::span<const AttentionSequence> sequences() const { return sequences_; }
+  virtual ~Step() = default;
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+
+  const StepInputs& inputs() const { return inputs_; }
+  std::span<const AttentionSequence> sequences() const { return inputs_.sequences; }
+  KvStorage& kv() const { return *inputs_.kv; }
+
+  // Rows of the step's matrices, T: the tokens given or, padded, more.
+  int64_t num_tokens() const { return num_tokens_; }
+  // Rows that gather_rows() gives: those wanted or, padded, more. num_tokens() where each token's
+  // row is wanted: then there is nothing to gather.
+  int64_t num_rows() const { return num_rows_; }
+
+  // [num_layers][S][num_heads]: tiles that attention visited and skipped. After end_step(); waits
+  // for the device, if any. Heads that vote together (tile_plan().heads) each count their common
+  // tiles.
+  virtual std::span<const SkipCounts> counts() const = 0;
 
  protected:
-  explicit AttentionPlan(std::span<const AttentionSequence> sequences)
-      : sequences_(sequences.begin(), sequences.end()) {}
+  Step(const StepInputs& inputs, int64_t num_tokens, int64_t num_rows)
+      : inputs_(inputs), num_tokens_(num_tokens), num_rows_(num_rows) {}
 
  private:
-  std::vector<AttentionSequence> sequences_;
+  StepInputs inputs_;
+  int64_t num_tokens_;
+  int64_t num_rows_;
 };
 
 // The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
@@ -135,46 +185,52 @@ class Backend {
   // "cpu (avx512_bf16, 2 threads)": what runs, for people.
   virtual std::string description() const = 0;
 
-  // Scratch that lives until the next reset_workspace(); throws OutOfMemory. Uninitialised.
-  virtual Matrix allocate(int64_t rows, int64_t cols) = 0;
+  // Scratch that lives until the next reset_workspace(); throws OutOfMemory. Uninitialised. Equal
+  // calls after a reset give equal memory, so that a backend can replay a step.
+  virtual Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) = 0;
   virtual void reset_workspace() = 0;
 
-  // The view's memory must outlive the weight. Throws Unsupported for a dtype it cannot compute
-  // with.
+  // The view's memory must outlive the weight, unless that is a copy. Throws Unsupported for a
+  // dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
+  // Bytes that a KV storage may take now, of a device whose memory is there to be used up: to be
+  // asked once weights are loaded and a large step has run. 0: it is not, as on the host.
+  virtual int64_t memory_for_kv() const { return 0; }
 
-  // y[t] = w[ids[t]]; w [vocab, hidden]; ids are in range (the engine checks).
-  virtual void embed(std::span<const int32_t> ids, const Weight& w, Matrix y) = 0;
-  // y[t] = x[t] · weight / sqrt(mean(x[t]²) + eps); y may be x.
+  // A step: begin_step() checks its inputs and brings them to the device, then come operations, and
+  // end_step() starts whatever of them was put off. One step at a time; one that is destroyed
+  // before its end leaves its results undefined. A backend may replay the operations of an earlier
+  // step of the same size: a caller does the same, in the same order and with the same matrices,
+  // for both. Throws InvalidArgument for sequences whose pages do not cover kv_len, whose rows
+  // overlap or lie outside the tokens, or with q_len > kv_len.
+  virtual std::unique_ptr<Step> begin_step(const StepInputs& inputs) = 0;
+  virtual void end_step(Step& step) = 0;
+
+  // y[t] = w[tokens[t]]; w [vocab, hidden]; y exact.
+  virtual void embed(const Step& step, const Weight& w, Matrix y) = 0;
+  // y[t] = x[t] · weight / sqrt(mean(x[t]²) + eps); y is an activation and may be x.
   virtual void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) = 0;
-  // All terms share x [T][in].
+  // All terms share x [n][in], an activation.
   virtual void linear(Matrix x, std::span<const LinearTerm> terms) = 0;
-  // x [T][heads · head_dim] in place; positions [T].
-  virtual void rope(Matrix x, int head_dim, std::span<const int32_t> positions,
-                    const Rope& rope) = 0;
-  // out = silu(gate) · up, element-wise; out may be gate.
+  // x [T][heads · head_dim], an activation, in place.
+  virtual void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) = 0;
+  // out = silu(gate) · up, element-wise, of activations; out may be gate.
   virtual void silu_mul(Matrix gate, Matrix up, Matrix out) = 0;
-  // y[i] = x[rows[i]].
-  virtual void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) = 0;
+  // y[i] = x[rows[i]] for the rows that are wanted; x [T], y [num_rows()].
+  virtual void gather_rows(const Step& step, Matrix x, Matrix y) = 0;
 
-  // Attention of one step: plan once, then for each layer kv_append (k, v [T][num_kv_heads ·
-  // head_dim] go to each sequence's last q_len positions) and attention. Throws InvalidArgument for
-  // sequences whose pages do not cover kv_len, whose rows overlap, or with q_len > kv_len.
-  virtual std::unique_ptr<AttentionPlan> plan_attention(
-      const KvStorage& kv, std::span<const AttentionSequence> sequences) = 0;
-  virtual void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k,
-                         Matrix v) = 0;
-  // q, out [T][num_heads · head_dim]. counts [sequences][num_heads] is added to: heads that vote
-  // together (tile_plan().heads) each count their common tiles.
-  virtual void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                         const AttentionPlan& plan, Matrix q, Matrix out,
-                         std::span<SkipCounts> counts, const AttentionDebug& debug = {}) = 0;
+  // For each layer: k, v [T][num_kv_heads · head_dim] go to each sequence's last q_len positions …
+  virtual void kv_append(Step& step, int layer, Matrix k, Matrix v) = 0;
+  // … and out = attention of q over the cache; q, out [T][num_heads · head_dim], activations.
+  virtual void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
+                         const AttentionDebug& debug = {}) = 0;
   // The plan attention() follows in a phase; the reference replays it.
   virtual TilePlan tile_plan(Phase phase, const AttentionShape& shape) const = 0;
 
-  // Waits for the device, if any, and gives x as host memory, valid until reset_workspace().
+  // Waits for the device, if any, and gives exact x, whose rows are adjacent, as host memory, valid
+  // until the next read() or reset_workspace().
   virtual std::span<const float> read(Matrix x) = 0;
 
   // One matrix of each of E experts, all of one shape [out, in] and dtype, as one weight for moe():
@@ -192,6 +248,7 @@ class Backend {
 
 struct BackendOptions {
   int threads = 0;  // CPU threads; 0: all
+  int device = 0;   // CUDA ordinal; the other backends have no use for it
   // CPU instruction set to use: "" (the best), "avx512_bf16", "avx2", "scalar".
   std::string simd;
   // Replace the tile plan of a phase, for experiments; a kernel that cannot follow it throws.
@@ -208,7 +265,8 @@ struct BackendEntry {
 };
 std::span<const BackendEntry> backends();
 
-// name: "auto" (the first that runs), or one of backends(). Throws Unsupported with the reasons.
+// name: "auto" (the first that runs), one of backends(), or "cuda:N", which sets options.device.
+// Throws InvalidArgument for another name, Unsupported with the reasons where none runs.
 std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOptions& options = {});
 
 }  // namespace hopskip

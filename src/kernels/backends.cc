@@ -1,9 +1,11 @@
 #include <array>
+#include <charconv>
 
 #include "base/check.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/simd/level.h"
+#include "kernels/cuda/backend/entry.h"
 #include "kernels/reference/reference_backend.h"
 
 namespace hopskip {
@@ -32,17 +34,38 @@ std::unique_ptr<Backend> make(const BackendOptions& options) {
   return std::make_unique<T>(options);
 }
 
+constexpr std::string_view kCudaPrefix = "cuda:";
+
+// "cuda:N" is the backend "cuda" with options.device = N.
+std::string_view split_device(std::string_view name, BackendOptions& options) {
+  if (!name.starts_with(kCudaPrefix)) {
+    return name;
+  }
+  const std::string_view number = name.substr(kCudaPrefix.size());
+  const char* end = number.data() + number.size();
+  const auto [rest, error] = std::from_chars(number.data(), end, options.device);
+  check(error == std::errc() && rest == end && options.device >= 0, ErrorCode::kInvalidArgument,
+        "device '{}' is not cuda:N with the number of a CUDA device", name);
+  return name.substr(0, kCudaPrefix.size() - 1);
+}
+
 constexpr std::array kBackends{
     BackendEntry{"cpu", "AVX-512, AVX2 or portable loops, by what the processor has", simd_missing,
                  make<CpuBackend>},
     BackendEntry{"reference", "scalar fp64, for tests", simd_given, make<ReferenceBackend>},
+    // Last, so that "auto" does not take it: no GPU has run it yet.
+    BackendEntry{"cuda",
+                 "NVIDIA GPUs from compute capability 8.0 on, in BF16; not yet tried on one",
+                 why_no_cuda_backend, make_cuda_backend},
 };
 
 }  // namespace
 
 std::span<const BackendEntry> backends() { return kBackends; }
 
-std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOptions& options) {
+std::unique_ptr<Backend> make_backend(std::string_view device, const BackendOptions& given) {
+  BackendOptions options = given;
+  const std::string_view name = split_device(device, options);
   std::string reasons;
   for (const BackendEntry& entry : kBackends) {
     if (name != "auto" && name != entry.name) {
@@ -56,10 +79,12 @@ std::unique_ptr<Backend> make_backend(std::string_view name, const BackendOption
   }
   if (reasons.empty()) {
     for (const BackendEntry& entry : kBackends) {
-      reasons += fmt::format("{}{}", reasons.empty() ? "there are: auto, " : ", ", entry.name);
+      reasons += fmt::format(", {}", entry.name);
     }
+    fail(ErrorCode::kInvalidArgument, "no device '{}' (there are: auto{}, cuda:N)", device,
+         reasons);
   }
-  fail(ErrorCode::kUnsupported, "no backend '{}' runs here ({})", name, reasons);
+  fail(ErrorCode::kUnsupported, "device '{}' does not run here ({})", device, reasons);
 }
 
 }  // namespace hopskip

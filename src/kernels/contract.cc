@@ -18,18 +18,41 @@ void check_layer(const KvStorage& kv, int layer) {
         layer, kv.config().num_layers);
 }
 
-void check_rows(const AttentionPlan& plan, Matrix x) {
-  for (const AttentionSequence& s : plan.sequences()) {
-    check(s.q_begin + s.q_len <= x.rows, kInvalid, "query rows {} to {} of {}", s.q_begin,
-          s.q_begin + s.q_len, x.rows);
+void check_tokens(const char* operation, const Step& step, Matrix x) {
+  check(x.rows == step.num_tokens(), kInvalid, "{}: {} rows for {} tokens", operation, x.rows,
+        step.num_tokens());
+}
+
+void check_sequences(const KvConfig& config, std::span<const AttentionSequence> sequences,
+                     int64_t num_tokens) {
+  std::vector<std::pair<int64_t, int64_t>> rows;
+  for (const AttentionSequence& s : sequences) {
+    check(s.q_begin >= 0 && s.q_len > 0 && s.q_len <= s.kv_len, kInvalid,
+          "a sequence of {} queries from row {} on {} keys", s.q_len, s.q_begin, s.kv_len);
+    check(s.q_begin <= num_tokens - s.q_len, kInvalid, "a sequence of {} queries from row {} of {}",
+          s.q_len, s.q_begin, num_tokens);
+    const int64_t pages = (s.kv_len - 1) / config.page_size + 1;
+    check(std::ssize(s.pages) >= pages, kInvalid, "{} pages of {} tokens do not hold {} keys",
+          s.pages.size(), config.page_size, s.kv_len);
+    for (int32_t page : s.pages.first(pages)) {
+      check(page >= 0 && page < config.num_pages, kInvalid, "page {} of {}", page,
+            config.num_pages);
+    }
+    rows.emplace_back(s.q_begin, s.q_begin + s.q_len);
+  }
+  std::sort(rows.begin(), rows.end());
+  for (size_t i = 1; i < rows.size(); ++i) {
+    check(rows[i - 1].second <= rows[i].first, kInvalid, "two sequences share query row {}",
+          rows[i].first);
   }
 }
 
 }  // namespace
 
-void check_embed(std::span<const int32_t> ids, const Weight& w, Matrix y) {
-  check(y.rows == std::ssize(ids) && y.cols == w.cols(), kInvalid,
-        "embed: {} ids of {} values do not fill {} x {}", ids.size(), w.cols(), y.rows, y.cols);
+void check_embed(const Step& step, const Weight& w, Matrix y) {
+  check(y.rows == step.num_tokens() && y.cols == w.cols(), kInvalid,
+        "embed: {} tokens of {} values do not fill {} x {}", step.num_tokens(), w.cols(), y.rows,
+        y.cols);
 }
 
 void check_rms_norm(Matrix x, const Weight& weight, Matrix y) {
@@ -50,11 +73,10 @@ void check_linear(Matrix x, std::span<const LinearTerm> terms) {
   }
 }
 
-void check_rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) {
+void check_rope(const Step& step, Matrix x, int head_dim, const Rope& rope) {
   check(head_dim > 0 && x.cols % head_dim == 0, kInvalid,
         "rope: {} columns are not whole heads of {}", x.cols, head_dim);
-  check(x.rows == std::ssize(positions), kInvalid, "rope: {} rows, {} positions", x.rows,
-        positions.size());
+  check_tokens("rope", step, x);
   check(2 * std::ssize(rope.inv_freq) <= head_dim, kInvalid,
         "rope: {} frequencies need heads of at least {}, not {}", rope.inv_freq.size(),
         2 * rope.inv_freq.size(), head_dim);
@@ -65,13 +87,11 @@ void check_silu_mul(Matrix gate, Matrix up, Matrix out) {
   check_same_shape("silu_mul", gate, out);
 }
 
-void check_gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) {
-  check(y.rows == std::ssize(rows) && y.cols == x.cols, kInvalid,
-        "gather_rows: {} rows of {} values do not fill {} x {}", rows.size(), x.cols, y.rows,
-        y.cols);
-  for (int64_t row : rows) {
-    check(row >= 0 && row < x.rows, kInvalid, "gather_rows: row {} of {}", row, x.rows);
-  }
+void check_gather_rows(const Step& step, Matrix x, Matrix y) {
+  check_tokens("gather_rows", step, x);
+  check(y.rows == step.num_rows() && y.cols == x.cols && y.dtype == x.dtype, kInvalid,
+        "gather_rows: {} rows of {} values in {} do not fill {} x {} in {}", step.num_rows(),
+        x.cols, dtype_name(x.dtype), y.rows, y.cols, dtype_name(y.dtype));
 }
 
 void check_kv_config(const KvConfig& config) {
@@ -88,52 +108,44 @@ void check_kv_config(const KvConfig& config) {
         "KV storage in {}: bf16 and f16 are possible", dtype_name(config.dtype));
 }
 
-void check_sequences(const KvConfig& config, std::span<const AttentionSequence> sequences) {
-  std::vector<std::pair<int64_t, int64_t>> rows;
-  for (const AttentionSequence& s : sequences) {
-    check(s.q_begin >= 0 && s.q_len > 0 && s.q_len <= s.kv_len, kInvalid,
-          "a sequence of {} queries from row {} on {} keys", s.q_len, s.q_begin, s.kv_len);
-    const int64_t pages = (s.kv_len - 1) / config.page_size + 1;
-    check(std::ssize(s.pages) >= pages, kInvalid, "{} pages of {} tokens do not hold {} keys",
-          s.pages.size(), config.page_size, s.kv_len);
-    for (int32_t page : s.pages.first(pages)) {
-      check(page >= 0 && page < config.num_pages, kInvalid, "page {} of {}", page,
-            config.num_pages);
-    }
-    rows.emplace_back(s.q_begin, s.q_begin + s.q_len);
-  }
-  std::sort(rows.begin(), rows.end());
-  for (size_t i = 1; i < rows.size(); ++i) {
-    check(rows[i - 1].second <= rows[i].first, kInvalid, "two sequences share query row {}",
-          rows[i].first);
+void check_step(const StepInputs& inputs) {
+  const int64_t num_tokens = std::ssize(inputs.tokens);
+  check(inputs.kv != nullptr, kInvalid, "a step without KV storage");
+  check(inputs.num_heads > 0, kInvalid, "a step of {} query heads", inputs.num_heads);
+  check(inputs.positions.size() == inputs.tokens.size(), kInvalid,
+        "a step of {} tokens with {} positions", inputs.tokens.size(), inputs.positions.size());
+  check_sequences(inputs.kv->config(), inputs.sequences, num_tokens);
+  int64_t last = -1;
+  for (int64_t row : inputs.rows) {
+    check(row > last && row < num_tokens, kInvalid,
+          "row {} of {} is wanted after row {}: they must rise", row, num_tokens, last);
+    last = row;
   }
 }
 
-void check_kv_append(const KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k,
-                     Matrix v) {
-  check_layer(kv, layer);
+void check_kv_append(const Step& step, int layer, Matrix k, Matrix v) {
+  const KvConfig& kv = step.kv().config();
+  check_layer(step.kv(), layer);
   check_same_shape("kv_append", k, v);
-  check(k.cols == int64_t{kv.config().num_kv_heads} * kv.config().head_dim, kInvalid,
-        "kv_append: {} columns for {} heads of {}", k.cols, kv.config().num_kv_heads,
-        kv.config().head_dim);
-  check_rows(plan, k);
+  check_tokens("kv_append", step, k);
+  check(k.cols == int64_t{kv.num_kv_heads} * kv.head_dim, kInvalid,
+        "kv_append: {} columns for {} heads of {}", k.cols, kv.num_kv_heads, kv.head_dim);
 }
 
-void check_attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                     const AttentionPlan& plan, Matrix q, Matrix out,
-                     std::span<const SkipCounts> counts) {
+void check_attention(const Step& step, const AttentionShape& shape, int layer, Matrix q,
+                     Matrix out) {
+  const KvConfig& kv = step.kv().config();
   validate(shape);
-  check_layer(kv, layer);
-  check(shape.num_kv_heads == kv.config().num_kv_heads && shape.head_dim == kv.config().head_dim,
-        kInvalid, "attention: {} KV heads of {}, the storage has {} of {}", shape.num_kv_heads,
-        shape.head_dim, kv.config().num_kv_heads, kv.config().head_dim);
+  check_layer(step.kv(), layer);
+  check(shape.num_kv_heads == kv.num_kv_heads && shape.head_dim == kv.head_dim, kInvalid,
+        "attention: {} KV heads of {}, the storage has {} of {}", shape.num_kv_heads,
+        shape.head_dim, kv.num_kv_heads, kv.head_dim);
+  check(shape.num_heads == step.inputs().num_heads, kInvalid,
+        "attention: {} heads in a step that counts {}", shape.num_heads, step.inputs().num_heads);
   check_same_shape("attention", q, out);
+  check_tokens("attention", step, q);
   check(q.cols == int64_t{shape.num_heads} * shape.head_dim, kInvalid,
         "attention: {} columns for {} heads of {}", q.cols, shape.num_heads, shape.head_dim);
-  check_rows(plan, q);
-  check(counts.size() == plan.sequences().size() * shape.num_heads, kInvalid,
-        "attention: {} counts for {} sequences of {} heads", counts.size(), plan.sequences().size(),
-        shape.num_heads);
 }
 
 void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,

@@ -20,21 +20,20 @@ Own& own_cast(Interface& object, std::string_view what) {
 }
 
 // Each throws InvalidArgument naming the shapes that do not fit.
-void check_embed(std::span<const int32_t> ids, const Weight& w, Matrix y);
+void check_embed(const Step& step, const Weight& w, Matrix y);
 void check_rms_norm(Matrix x, const Weight& weight, Matrix y);
 void check_linear(Matrix x, std::span<const LinearTerm> terms);
-void check_rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope);
+void check_rope(const Step& step, Matrix x, int head_dim, const Rope& rope);
 void check_silu_mul(Matrix gate, Matrix up, Matrix out);
-void check_gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y);
+void check_gather_rows(const Step& step, Matrix x, Matrix y);
 
 void check_kv_config(const KvConfig& config);
-// Pages cover kv_len and exist, 0 < q_len ≤ kv_len, rows do not overlap.
-void check_sequences(const KvConfig& config, std::span<const AttentionSequence> sequences);
+// Pages cover kv_len and exist, 0 < q_len ≤ kv_len, rows do not overlap and are tokens.
+void check_step(const StepInputs& inputs);
 
-void check_kv_append(const KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v);
-void check_attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                     const AttentionPlan& plan, Matrix q, Matrix out,
-                     std::span<const SkipCounts> counts);
+void check_kv_append(const Step& step, int layer, Matrix k, Matrix v);
+void check_attention(const Step& step, const AttentionShape& shape, int layer, Matrix q,
+                     Matrix out);
 
 void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
                Matrix residual);

@@ -61,24 +61,24 @@ class Decoder : public Model {
     return shape;
   }
 
-  Matrix forward(const ModelStep& step) override {
-    const int64_t num_tokens = std::ssize(step.tokens);
-    const auto plan = backend_.plan_attention(*step.kv, step.sequences);
-    Matrix x = backend_.allocate(num_tokens, config().hidden_size);
-    Matrix normed = backend_.allocate(num_tokens, config().hidden_size);
+  Matrix forward(Step& step) override {
+    const int64_t num_tokens = step.num_tokens();
+    Matrix x = backend_.allocate(num_tokens, config().hidden_size, MatrixKind::kExact);
+    Matrix normed = backend_.allocate(num_tokens, config().hidden_size, MatrixKind::kActivation);
     Gqa::Scratch attention_scratch(backend_, config(), num_tokens);
     const Mlp::Scratch mlp_scratch(backend_, config(), has_mlp_ ? num_tokens : 0);
     const Moe::Scratch moe_scratch(backend_, config(), has_moe_ ? num_tokens : 0);
 
-    backend_.embed(step.tokens, *embedding_, x);
+    backend_.embed(step, *embedding_, x);
     for (size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
       backend_.rms_norm(x, *layer.attention_norm, eps_, normed);
-      layer.attention.forward(backend_, normed, step, static_cast<int>(i), *plan, rope_,
+      layer.attention.forward(backend_, step, normed, static_cast<int>(i), rope_,
                               attention_scratch);
       if (i + 1 == layers_.size()) {  // from here on rows are on their own: keep those wanted
-        x = gathered(x, step.rows);
-        attention_scratch.attended = gathered(attention_scratch.attended, step.rows);
+        x = gathered(step, x, MatrixKind::kExact);
+        attention_scratch.attended =
+            gathered(step, attention_scratch.attended, MatrixKind::kActivation);
       }
       if (x.rows == 0) {
         break;
@@ -96,22 +96,19 @@ class Decoder : public Model {
   }
 
   void logits(Matrix hidden, Matrix out) override {
-    backend_.rms_norm(hidden, *final_norm_, eps_, hidden);
+    const Matrix normed = backend_.allocate(hidden.rows, hidden.cols, MatrixKind::kActivation);
+    backend_.rms_norm(hidden, *final_norm_, eps_, normed);
     const LinearTerm term{head_ ? head_.get() : embedding_.get(), nullptr, out};
-    backend_.linear(hidden, {&term, 1});
+    backend_.linear(normed, {&term, 1});
   }
 
  private:
-  Matrix gathered(Matrix x, std::span<const int64_t> rows) {
-    const int64_t count = std::ssize(rows);
-    if (count == x.rows) {
-      return x;
+  Matrix gathered(const Step& step, Matrix x, MatrixKind kind) {
+    if (step.num_rows() == x.rows || step.num_rows() == 0) {
+      return x.row_range(0, step.num_rows());
     }
-    Matrix y{x.data, 0, x.cols, x.stride};
-    if (count > 0) {
-      y = backend_.allocate(count, x.cols);
-      backend_.gather_rows(x, rows, y);
-    }
+    const Matrix y = backend_.allocate(step.num_rows(), x.cols, kind);
+    backend_.gather_rows(step, x, y);
     return y;
   }
 

@@ -4,22 +4,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 
 #include "kernels/backend.h"
 #include "weights/checkpoint.h"
 
 namespace hopskip {
-
-// One step over a ragged batch of T tokens in S sequences.
-struct ModelStep {
-  std::span<const int32_t> tokens;               // [T], ids < vocab
-  std::span<const int32_t> positions;            // [T]
-  std::span<const AttentionSequence> sequences;  // [S], their rows make up [0, T)
-  KvStorage* kv = nullptr;                       // the step's K and V are appended to it
-  std::span<const int64_t> rows;                 // tokens whose hidden state is wanted, rising
-  std::span<SkipCounts> counts;                  // [num_layers][S][num_heads], added to
-};
 
 class Model {
  public:
@@ -28,9 +17,9 @@ class Model {
   // Of a layer that sees all keys.
   virtual AttentionShape attention_shape() const = 0;
 
-  // [rows][hidden], before the final norm, in the backend's workspace.
-  virtual Matrix forward(const ModelStep& step) = 0;
-  // out [n][vocab] from hidden [n][hidden], n ≥ 1; hidden is used up.
+  // Exact [step.num_rows()][hidden], before the final norm, in the backend's workspace.
+  virtual Matrix forward(Step& step) = 0;
+  // Exact out [n][vocab] from rows of what forward() gave, hidden [n][hidden], n ≥ 1.
   virtual void logits(Matrix hidden, Matrix out) = 0;
 
  protected:

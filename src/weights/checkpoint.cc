@@ -47,4 +47,10 @@ int64_t Checkpoint::tensor_bytes() const {
   return bytes;
 }
 
+void Checkpoint::release(const TensorView& view) const {
+  for (const MappedFile& file : files) {
+    file.release({view.as<std::byte>(), static_cast<size_t>(view.bytes())});
+  }
+}
+
 }  // namespace hopskip

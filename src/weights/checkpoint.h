@@ -39,6 +39,9 @@ struct Checkpoint {
   const TensorView& get(std::string_view name, std::initializer_list<int64_t> shape) const;
   std::vector<std::string> names() const;
   int64_t tensor_bytes() const;
+  // A tensor has been copied elsewhere: the memory of its file pages is given back. It can still be
+  // read.
+  void release(const TensorView& view) const;
 };
 
 // `path`: a .gguf file (of a split model, any of its parts), or a folder in Hugging Face layout.

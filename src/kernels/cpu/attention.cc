@@ -6,6 +6,7 @@
 #include "kernels/contract.h"
 #include "kernels/cpu/kv_storage.h"
 #include "kernels/cpu/simd/attention_kernels.h"
+#include "kernels/host_step.h"
 
 namespace hopskip {
 namespace {
@@ -28,13 +29,12 @@ struct Task {
   int64_t cost;
 };
 
-class CpuAttentionPlan final : public AttentionPlan {
+class CpuStep final : public HostStep {
  public:
-  CpuAttentionPlan(std::span<const AttentionSequence> sequences, const KvConfig& config)
-      : AttentionPlan(sequences) {
-    for (int32_t i = 0; i < std::ssize(sequences); ++i) {
-      for (int32_t head = 0; head < config.num_kv_heads; ++head) {
-        add(sequences[i], i, head);
+  explicit CpuStep(const StepInputs& inputs) : HostStep(inputs) {
+    for (int32_t i = 0; i < std::ssize(sequences()); ++i) {
+      for (int32_t head = 0; head < kv().config().num_kv_heads; ++head) {
+        add(sequences()[i], i, head);
       }
     }
     // Longest first; equal ones in their order, so that neighbours share their keys.
@@ -124,10 +124,8 @@ std::unique_ptr<KvStorage> CpuAttention::make_kv_storage(const KvConfig& config)
   return std::make_unique<CpuKvStorage>(config);
 }
 
-std::unique_ptr<AttentionPlan> CpuAttention::plan_attention(
-    const KvStorage& kv, std::span<const AttentionSequence> sequences) {
-  check_sequences(kv.config(), sequences);
-  return std::make_unique<CpuAttentionPlan>(sequences, kv.config());
+std::unique_ptr<Step> CpuAttention::begin_step(const StepInputs& inputs) {
+  return std::make_unique<CpuStep>(inputs);
 }
 
 TilePlan CpuAttention::tile_plan(Phase phase, const AttentionShape& shape) const {
@@ -137,32 +135,31 @@ TilePlan CpuAttention::tile_plan(Phase phase, const AttentionShape& shape) const
   return plan;
 }
 
-void CpuAttention::kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k,
-                             Matrix v) {
-  check_kv_append(kv, layer, plan, k, v);
-  const auto& own = own_cast<CpuKvStorage>(kv, "KV storage");
+void CpuAttention::kv_append(Step& step, int layer, Matrix k, Matrix v) {
+  check_kv_append(step, layer, k, v);
+  const auto& own = own_cast<CpuKvStorage>(step.kv(), "KV storage");
   const KvConfig& config = own.config();
   const AttentionKernels& kernels = attention_kernels(level_, config.dtype);
   const int64_t heads = config.num_kv_heads;
   const auto append = [&](int64_t task, int) {
-    const AttentionSequence& s = plan.sequences()[task / heads];
+    const AttentionSequence& s = step.sequences()[task / heads];
     const int64_t head = task % heads;
     const int64_t offset = head * config.head_dim;
     kernels.append(own.head(layer, static_cast<int>(head), s.pages.data()), config.head_dim,
                    k.row(s.q_begin) + offset, v.row(s.q_begin) + offset, k.stride, v.stride,
                    s.kv_len - s.q_len, s.q_len);
   };
-  pool_.parallel_for(std::ssize(plan.sequences()) * heads, append);
+  pool_.parallel_for(std::ssize(step.sequences()) * heads, append);
 }
 
-void CpuAttention::attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                             const AttentionPlan& plan, Matrix q, Matrix out,
-                             std::span<SkipCounts> counts, const AttentionDebug& debug) {
-  check_attention(shape, kv, layer, plan, q, out, counts);
-  const auto& storage = own_cast<const CpuKvStorage>(kv, "KV storage");
-  const auto& own = own_cast<const CpuAttentionPlan>(plan, "attention plan");
-  const AttentionKernels& kernels = attention_kernels(level_, kv.config().dtype);
-  const std::span<const AttentionSequence> sequences = plan.sequences();
+void CpuAttention::attention(Step& step, const AttentionShape& shape, int layer, Matrix q,
+                             Matrix out, const AttentionDebug& debug) {
+  check_attention(step, shape, layer, q, out);
+  const auto& storage = own_cast<const CpuKvStorage>(step.kv(), "KV storage");
+  auto& own = own_cast<CpuStep>(step, "step");
+  const std::span<SkipCounts> counts = own.counts(layer);
+  const AttentionKernels& kernels = attention_kernels(level_, storage.config().dtype);
+  const std::span<const AttentionSequence> sequences = step.sequences();
   const PerPhase<TilePlan> tile_plans{tile_plan(Phase::kPrefill, shape),
                                       tile_plan(Phase::kDecode, shape)};
   if (debug.maps != nullptr) {

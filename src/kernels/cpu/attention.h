@@ -25,11 +25,9 @@ class CpuAttention {
   ~CpuAttention();
 
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config);
-  std::unique_ptr<AttentionPlan> plan_attention(const KvStorage& kv,
-                                                std::span<const AttentionSequence> sequences);
-  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v);
-  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+  std::unique_ptr<Step> begin_step(const StepInputs& inputs);
+  void kv_append(Step& step, int layer, Matrix k, Matrix v);
+  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug = {});
   TilePlan tile_plan(Phase phase, const AttentionShape& shape) const;
 

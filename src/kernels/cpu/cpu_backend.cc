@@ -28,7 +28,7 @@ WeightPtr CpuBackend::load_experts(std::span<const TensorView> experts) {
 
 std::span<const float> CpuBackend::read(Matrix x) {
   check(x.stride == x.cols, ErrorCode::kInvalidArgument, "read: the rows are not adjacent");
-  return {x.data, static_cast<size_t>(x.rows * x.cols)};
+  return {x.values(), static_cast<size_t>(x.rows * x.cols)};
 }
 
 }  // namespace hopskip

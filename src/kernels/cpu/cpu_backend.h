@@ -23,42 +23,45 @@ class CpuBackend final : public Backend {
   explicit CpuBackend(const BackendOptions& options);
 
   std::string description() const override;
-  Matrix allocate(int64_t rows, int64_t cols) override { return workspace_.allocate(rows, cols); }
+  Matrix allocate(int64_t rows, int64_t cols, MatrixKind) override {
+    return workspace_.allocate(rows, cols);
+  }
   void reset_workspace() override { workspace_.reset(); }
 
   WeightPtr load(const TensorView& view) override;
 
-  void embed(std::span<const int32_t> ids, const Weight& w, Matrix y) override {
-    elementwise_.embed(ids, w, y);
+  std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
+    return attention_.make_kv_storage(config);
+  }
+
+  std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    return attention_.begin_step(inputs);
+  }
+  void end_step(Step&) override {}
+
+  void embed(const Step& step, const Weight& w, Matrix y) override {
+    elementwise_.embed(step, w, y);
   }
   void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override {
     elementwise_.rms_norm(x, weight, eps, y);
   }
   void linear(Matrix x, std::span<const LinearTerm> terms) override { linear_(x, terms); }
-  void rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) override {
-    elementwise_.rope(x, head_dim, positions, rope);
+  void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override {
+    elementwise_.rope(step, x, head_dim, rope);
   }
   void silu_mul(Matrix gate, Matrix up, Matrix out) override {
     elementwise_.silu_mul(gate, up, out);
   }
-  void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) override {
-    elementwise_.gather_rows(x, rows, y);
+  void gather_rows(const Step& step, Matrix x, Matrix y) override {
+    elementwise_.gather_rows(step, x, y);
   }
 
-  std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
-    return attention_.make_kv_storage(config);
+  void kv_append(Step& step, int layer, Matrix k, Matrix v) override {
+    attention_.kv_append(step, layer, k, v);
   }
-  std::unique_ptr<AttentionPlan> plan_attention(
-      const KvStorage& kv, std::span<const AttentionSequence> sequences) override {
-    return attention_.plan_attention(kv, sequences);
-  }
-  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v) override {
-    attention_.kv_append(kv, layer, plan, k, v);
-  }
-  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override {
-    attention_.attention(shape, kv, layer, plan, q, out, counts, debug);
+    attention_.attention(step, shape, layer, q, out, debug);
   }
   TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override {
     return attention_.tile_plan(phase, shape);

@@ -24,9 +24,10 @@ void CpuElementwise::each_row(int64_t rows, int64_t values, FunctionRef<void(int
   });
 }
 
-void CpuElementwise::embed(std::span<const int32_t> ids, const Weight& w, Matrix y) {
-  check_embed(ids, w, y);
+void CpuElementwise::embed(const Step& step, const Weight& w, Matrix y) {
+  check_embed(step, w, y);
   const CpuWeight& table = cpu_weight(w);
+  const std::span<const int32_t> ids = step.inputs().tokens;
   each_row(y.rows, y.cols, [&](int64_t t) { table.read_row(ids[t], y.row(t)); });
 }
 
@@ -37,10 +38,9 @@ void CpuElementwise::rms_norm(Matrix x, const Weight& weight, float eps, Matrix 
            [&](int64_t t) { kernels_.rms_norm(x.row(t), scale, eps, x.cols, y.row(t)); });
 }
 
-void CpuElementwise::rope(Matrix x, int head_dim, std::span<const int32_t> positions,
-                          const Rope& rope) {
-  check_rope(x, head_dim, positions, rope);
-  update_angles(positions, rope);
+void CpuElementwise::rope(const Step& step, Matrix x, int head_dim, const Rope& rope) {
+  check_rope(step, x, head_dim, rope);
+  update_angles(step.inputs().positions, rope);
   const int64_t half = std::ssize(rope.inv_freq);
   const auto rotate = rope.interleaved ? kernels_.rope_interleaved : kernels_.rope;
   each_row(x.rows, x.cols, [&](int64_t t) {
@@ -74,8 +74,9 @@ void CpuElementwise::silu_mul(Matrix gate, Matrix up, Matrix out) {
            [&](int64_t t) { kernels_.silu_mul(gate.row(t), up.row(t), gate.cols, out.row(t)); });
 }
 
-void CpuElementwise::gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) {
-  check_gather_rows(x, rows, y);
+void CpuElementwise::gather_rows(const Step& step, Matrix x, Matrix y) {
+  check_gather_rows(step, x, y);
+  const std::span<const int64_t> rows = step.inputs().rows;
   each_row(y.rows, y.cols, [&](int64_t i) { std::copy_n(x.row(rows[i]), x.cols, y.row(i)); });
 }
 

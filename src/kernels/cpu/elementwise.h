@@ -19,11 +19,11 @@ class CpuElementwise {
   CpuElementwise(ThreadPool& pool, SimdLevel level)
       : pool_(pool), kernels_(elementwise_kernels(level)) {}
 
-  void embed(std::span<const int32_t> ids, const Weight& w, Matrix y);
+  void embed(const Step& step, const Weight& w, Matrix y);
   void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y);
-  void rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope);
+  void rope(const Step& step, Matrix x, int head_dim, const Rope& rope);
   void silu_mul(Matrix gate, Matrix up, Matrix out);
-  void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y);
+  void gather_rows(const Step& step, Matrix x, Matrix y);
 
   // body(row) for every row of `values` values; in one thread where a wake-up would cost more.
   void each_row(int64_t rows, int64_t values, FunctionRef<void(int64_t row)> body);

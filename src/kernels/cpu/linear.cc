@@ -143,7 +143,7 @@ void CpuLinear::dot_panel(Matrix x, const QuantizedRows& quantized, const Linear
 void CpuLinear::multiply(Matrix x, std::span<const LinearTerm> terms) {
   const DType dtype = kernels_.gemm_dtype;
   const int64_t slice = slice_rows(x.cols);
-  const std::byte* x_data = reinterpret_cast<const std::byte*>(x.data);
+  const std::byte* x_data = static_cast<const std::byte*>(x.data);
   int64_t x_stride = x.stride;
   if (dtype != DType::kF32) {
     x_stride = x.cols;

@@ -35,10 +35,6 @@ Matrix matrix_in(Buffer& buffer, int64_t rows, int64_t cols) {
   return {buffer.as<float>(), rows, cols, cols};
 }
 
-Matrix rows_of(Matrix x, int64_t begin, int64_t count) {
-  return {x.row(begin), count, x.cols, x.stride};
-}
-
 }  // namespace
 
 WeightPtr load_cpu_experts(ThreadPool& pool, HugeArena& arena,
@@ -64,7 +60,8 @@ void CpuMoe::operator()(Matrix x, Matrix router_logits, const ExpertWeights& w,
   const Matrix gathered = matrix_in(x_, slots, x.cols);
   const Matrix gate = matrix_in(gate_, slots, w.down->cols());
   const Matrix up = matrix_in(up_, slots, w.down->cols());
-  elementwise_.gather_rows(x, tokens_, gathered);
+  elementwise_.each_row(
+      slots, x.cols, [&](int64_t i) { std::copy_n(x.row(tokens_[i]), x.cols, gathered.row(i)); });
   const Product in[] = {{w.gate, gate}, {w.up, up}};
   multiply(gathered, in);
   elementwise_.silu_mul(gate, up, gate);
@@ -152,7 +149,7 @@ void CpuMoe::multiply(Matrix x, std::span<const Product> products) {
   const auto add_terms = [&](const Group& group) {
     for (const Product& product : products) {
       terms.push_back({&experts_of(*product.w).expert(group.expert), nullptr,
-                       rows_of(product.y, group.begin, group.count)});
+                       product.y.row_range(group.begin, group.count)});
       first_rows.push_back(group.begin);
     }
   };
@@ -161,12 +158,12 @@ void CpuMoe::multiply(Matrix x, std::span<const Product> products) {
   std::for_each(groups_.begin(), large, add_terms);
   if (!terms.empty()) {
     const int64_t few = large == groups_.end() ? x.rows : large->begin;
-    linear_.grouped(rows_of(x, 0, few), terms, first_rows);
+    linear_.grouped(x.row_range(0, few), terms, first_rows);
   }
   for (auto group = large; group != groups_.end(); ++group) {
     terms.clear();
     add_terms(*group);
-    linear_(rows_of(x, group->begin, group->count), terms);
+    linear_(x.row_range(group->begin, group->count), terms);
   }
 }
 

@@ -41,11 +41,6 @@ class ReferenceKv final : public KvStorage {
   std::vector<uint16_t> bits_;
 };
 
-class ReferencePlan final : public AttentionPlan {
- public:
-  explicit ReferencePlan(std::span<const AttentionSequence> sequences) : AttentionPlan(sequences) {}
-};
-
 // Keys or values of a whole sequence: [kv_len][num_kv_heads][head_dim].
 std::vector<float> gather(const ReferenceKv& kv, int layer, const AttentionSequence& sequence,
                           Half half) {
@@ -81,17 +76,10 @@ TilePlan ReferenceBackend::tile_plan(Phase phase, const AttentionShape& shape) c
   return tile_plans_[phase];
 }
 
-std::unique_ptr<AttentionPlan> ReferenceBackend::plan_attention(
-    const KvStorage& kv, std::span<const AttentionSequence> sequences) {
-  check_sequences(kv.config(), sequences);
-  return std::make_unique<ReferencePlan>(sequences);
-}
-
-void ReferenceBackend::kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k,
-                                 Matrix v) {
-  check_kv_append(kv, layer, plan, k, v);
-  auto& own = own_cast<ReferenceKv>(kv, "KV storage");
-  for (const AttentionSequence& s : plan.sequences()) {
+void ReferenceBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
+  check_kv_append(step, layer, k, v);
+  auto& own = own_cast<ReferenceKv>(step.kv(), "KV storage");
+  for (const AttentionSequence& s : step.sequences()) {
     for (int64_t i = 0; i < s.q_len; ++i) {
       const int64_t position = s.kv_len - s.q_len + i;
       own.write(own.offset(layer, s.pages, position, Half::kKey), k.row(s.q_begin + i));
@@ -100,12 +88,12 @@ void ReferenceBackend::kv_append(KvStorage& kv, int layer, const AttentionPlan& 
   }
 }
 
-void ReferenceBackend::attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                                 const AttentionPlan& plan, Matrix q, Matrix out,
-                                 std::span<SkipCounts> counts, const AttentionDebug& debug) {
-  check_attention(shape, kv, layer, plan, q, out, counts);
-  const auto& own = own_cast<const ReferenceKv>(kv, "KV storage");
-  const std::span<const AttentionSequence> sequences = plan.sequences();
+void ReferenceBackend::attention(Step& step, const AttentionShape& shape, int layer, Matrix q,
+                                 Matrix out, const AttentionDebug& debug) {
+  check_attention(step, shape, layer, q, out);
+  const auto& own = own_cast<const ReferenceKv>(step.kv(), "KV storage");
+  const std::span<SkipCounts> counts = own_cast<HostStep>(step, "step").counts(layer);
+  const std::span<const AttentionSequence> sequences = step.sequences();
   const size_t heads = shape.num_heads;
   std::vector<SkipMap> maps(sequences.size());
 

@@ -51,10 +51,10 @@ WeightPtr ReferenceBackend::load(const TensorView& view) {
   return std::make_unique<ReferenceWeight>(weight_shape(view), view);
 }
 
-void ReferenceBackend::embed(std::span<const int32_t> ids, const Weight& w, Matrix y) {
-  check_embed(ids, w, y);
+void ReferenceBackend::embed(const Step& step, const Weight& w, Matrix y) {
+  check_embed(step, w, y);
   for (int64_t t = 0; t < y.rows; ++t) {
-    const std::vector<float> row = of(w).row(ids[t]);
+    const std::vector<float> row = of(w).row(step.inputs().tokens[t]);
     std::copy(row.begin(), row.end(), y.row(t));
   }
 }
@@ -94,9 +94,9 @@ void ReferenceBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
   }
 }
 
-void ReferenceBackend::rope(Matrix x, int head_dim, std::span<const int32_t> positions,
-                            const Rope& rope) {
-  check_rope(x, head_dim, positions, rope);
+void ReferenceBackend::rope(const Step& step, Matrix x, int head_dim, const Rope& rope) {
+  check_rope(step, x, head_dim, rope);
+  const std::span<const int32_t> positions = step.inputs().positions;
   const int64_t half = std::ssize(rope.inv_freq);
   for (int64_t t = 0; t < x.rows; ++t) {
     for (int64_t i = 0; i < half; ++i) {
@@ -125,16 +125,16 @@ void ReferenceBackend::silu_mul(Matrix gate, Matrix up, Matrix out) {
   }
 }
 
-void ReferenceBackend::gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) {
-  check_gather_rows(x, rows, y);
+void ReferenceBackend::gather_rows(const Step& step, Matrix x, Matrix y) {
+  check_gather_rows(step, x, y);
   for (int64_t i = 0; i < y.rows; ++i) {
-    std::copy_n(x.row(rows[i]), x.cols, y.row(i));
+    std::copy_n(x.row(step.inputs().rows[i]), x.cols, y.row(i));
   }
 }
 
 std::span<const float> ReferenceBackend::read(Matrix x) {
   check(x.stride == x.cols, ErrorCode::kInvalidArgument, "read: the rows are not adjacent");
-  return {x.data, static_cast<size_t>(x.rows * x.cols)};
+  return {x.values(), static_cast<size_t>(x.rows * x.cols)};
 }
 
 }  // namespace hopskip

@@ -9,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/backend.h"
+#include "kernels/host_step.h"
 #include "kernels/host_workspace.h"
 
 namespace hopskip {
@@ -18,24 +19,28 @@ class ReferenceBackend final : public Backend {
   explicit ReferenceBackend(const BackendOptions& options);
 
   std::string description() const override;
-  Matrix allocate(int64_t rows, int64_t cols) override { return workspace_.allocate(rows, cols); }
+  Matrix allocate(int64_t rows, int64_t cols, MatrixKind) override {
+    return workspace_.allocate(rows, cols);
+  }
   void reset_workspace() override { workspace_.reset(); }
 
   WeightPtr load(const TensorView& view) override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
 
-  void embed(std::span<const int32_t> ids, const Weight& w, Matrix y) override;
+  std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    return std::make_unique<HostStep>(inputs);
+  }
+  void end_step(Step&) override {}
+
+  void embed(const Step& step, const Weight& w, Matrix y) override;
   void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override;
   void linear(Matrix x, std::span<const LinearTerm> terms) override;
-  void rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) override;
+  void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override;
   void silu_mul(Matrix gate, Matrix up, Matrix out) override;
-  void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) override;
+  void gather_rows(const Step& step, Matrix x, Matrix y) override;
 
-  std::unique_ptr<AttentionPlan> plan_attention(
-      const KvStorage& kv, std::span<const AttentionSequence> sequences) override;
-  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v) override;
-  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+  void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
+  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override;
   TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;
 

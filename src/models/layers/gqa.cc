@@ -4,12 +4,19 @@
 #include <cmath>
 
 namespace hopskip {
+namespace {
+
+Matrix activation(Backend& backend, int64_t rows, int64_t cols) {
+  return backend.allocate(rows, cols, MatrixKind::kActivation);
+}
+
+}  // namespace
 
 Gqa::Scratch::Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens)
-    : q(backend.allocate(num_tokens, config.num_heads * config.head_dim)),
-      k(backend.allocate(num_tokens, config.num_kv_heads * config.head_dim)),
-      v(backend.allocate(num_tokens, config.num_kv_heads * config.head_dim)),
-      attended(backend.allocate(num_tokens, config.num_heads * config.head_dim)) {}
+    : q(activation(backend, num_tokens, config.num_heads * config.head_dim)),
+      k(activation(backend, num_tokens, config.num_kv_heads * config.head_dim)),
+      v(activation(backend, num_tokens, config.num_kv_heads * config.head_dim)),
+      attended(activation(backend, num_tokens, config.num_heads * config.head_dim)) {}
 
 Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
     : eps_(static_cast<float>(config.rms_norm_eps)) {
@@ -34,8 +41,8 @@ Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
   k_norm_ = load.vector_if(config.qk_norm, "k_norm.weight", config.head_dim);
 }
 
-void Gqa::forward(Backend& backend, Matrix x, const ModelStep& step, int layer,
-                  const AttentionPlan& plan, const Rope& rope, const Scratch& scratch) const {
+void Gqa::forward(Backend& backend, Step& step, Matrix x, int layer, const Rope& rope,
+                  const Scratch& scratch) const {
   const auto& [q, k, v, attended] = scratch;
   const LinearTerm qkv[] = {
       {q_.get(), q_bias_.get(), q}, {k_.get(), k_bias_.get(), k}, {v_.get(), v_bias_.get(), v}};
@@ -46,13 +53,10 @@ void Gqa::forward(Backend& backend, Matrix x, const ModelStep& step, int layer,
     backend.rms_norm(q_heads, *q_norm_, eps_, q_heads);
     backend.rms_norm(k_heads, *k_norm_, eps_, k_heads);
   }
-  backend.rope(q, shape_.head_dim, step.positions, rope);
-  backend.rope(k, shape_.head_dim, step.positions, rope);
-  backend.kv_append(*step.kv, layer, plan, k, v);
-
-  const int64_t layer_counts = std::ssize(step.sequences) * shape_.num_heads;
-  backend.attention(shape_, *step.kv, layer, plan, q, attended,
-                    step.counts.subspan(layer * layer_counts, layer_counts));
+  backend.rope(step, q, shape_.head_dim, rope);
+  backend.rope(step, k, shape_.head_dim, rope);
+  backend.kv_append(step, layer, k, v);
+  backend.attention(step, shape_, layer, q, attended);
 }
 
 void Gqa::project_out(Backend& backend, Matrix attended, Matrix residual) const {

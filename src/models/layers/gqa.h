@@ -4,7 +4,6 @@
 
 #include "kernels/backend.h"
 #include "models/layers/loader.h"
-#include "models/model.h"
 
 namespace hopskip {
 
@@ -24,8 +23,8 @@ class Gqa {
   const AttentionShape& shape() const { return shape_; }
 
   // scratch.attended = attention over x [T][hidden] and the cache, to which k and v are appended.
-  void forward(Backend& backend, Matrix x, const ModelStep& step, int layer,
-               const AttentionPlan& plan, const Rope& rope, const Scratch& scratch) const;
+  void forward(Backend& backend, Step& step, Matrix x, int layer, const Rope& rope,
+               const Scratch& scratch) const;
   // residual [n][hidden] += attended [n][num_heads · head_dim] · o_projᵀ
   void project_out(Backend& backend, Matrix attended, Matrix residual) const;
 

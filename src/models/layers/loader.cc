@@ -25,7 +25,12 @@ WeightPtr Loader::experts(std::string_view name, int64_t count, int64_t out, int
 }
 
 WeightPtr Loader::load(std::string_view name, std::initializer_list<int64_t> shape) const {
-  return backend_.load(checkpoint_.get(prefix_ + std::string(name), shape));
+  const TensorView& view = checkpoint_.get(prefix_ + std::string(name), shape);
+  WeightPtr weight = backend_.load(view);
+  if (weight->is_copy()) {
+    checkpoint_.release(view);
+  }
+  return weight;
 }
 
 }  // namespace hopskip

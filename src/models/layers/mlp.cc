@@ -3,8 +3,8 @@
 namespace hopskip {
 
 Mlp::Scratch::Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens)
-    : gate(backend.allocate(num_tokens, config.intermediate_size)),
-      up(backend.allocate(num_tokens, config.intermediate_size)) {}
+    : gate(backend.allocate(num_tokens, config.intermediate_size, MatrixKind::kActivation)),
+      up(backend.allocate(num_tokens, config.intermediate_size, MatrixKind::kActivation)) {}
 
 Mlp::Mlp(const Loader& load, const ModelConfig& config) {
   const int64_t hidden = config.hidden_size;

@@ -3,7 +3,7 @@
 namespace hopskip {
 
 Moe::Scratch::Scratch(Backend& backend, const ModelConfig& config, int64_t num_tokens)
-    : logits(backend.allocate(num_tokens, config.num_experts)) {}
+    : logits(backend.allocate(num_tokens, config.num_experts, MatrixKind::kExact)) {}
 
 Moe::Moe(const Loader& load, const ModelConfig& config)
     : routing_{config.num_experts_per_tok, config.norm_topk_prob} {

@@ -124,6 +124,14 @@ Result run(const AttentionCase& c, const Inputs& in, const RunOptions& options) 
   KvConfig config{2, c.num_kv_heads, c.head_dim, options.dtype, c.page_size, in.num_pages};
   const auto kv = attention.make_kv_storage(config);
   constexpr int kLayer = 1;
+  const auto begin_step = [&](std::span<const int32_t> tokens,
+                              std::span<const AttentionSequence> sequences) {
+    return attention.begin_step({.tokens = tokens,
+                                 .positions = tokens,
+                                 .sequences = sequences,
+                                 .kv = kv.get(),
+                                 .num_heads = c.num_heads});
+  };
 
   // Earlier tenants of the pages left NaN behind.
   {
@@ -134,8 +142,9 @@ Result run(const AttentionCase& c, const Inputs& in, const RunOptions& options) 
     const int64_t tokens = in.num_pages * c.page_size;
     std::vector<float> poison(tokens * kv_cols, kNan);
     const AttentionSequence all{0, tokens, tokens, pages};
-    const auto plan = attention.plan_attention(*kv, {&all, 1});
-    attention.kv_append(*kv, kLayer, *plan, matrix(poison, kv_cols), matrix(poison, kv_cols));
+    const std::vector<int32_t> ids(tokens);
+    const auto step = begin_step(ids, {&all, 1});
+    attention.kv_append(*step, kLayer, matrix(poison, kv_cols), matrix(poison, kv_cols));
   }
   // The context before this step comes in two chunks, the first of odd length.
   std::vector<AttentionSequence> sequences;
@@ -150,10 +159,11 @@ Result run(const AttentionCase& c, const Inputs& in, const RunOptions& options) 
         continue;
       }
       const AttentionSequence chunk{0, end - begin, end, in.pages[i]};
-      const auto plan = attention.plan_attention(*kv, {&chunk, 1});
+      const std::vector<int32_t> ids(end - begin);
+      const auto step = begin_step(ids, {&chunk, 1});
       std::vector<float> ck(&in.data[i].k[begin * kv_cols], &in.data[i].k[0] + end * kv_cols);
       std::vector<float> cv(&in.data[i].v[begin * kv_cols], &in.data[i].v[0] + end * kv_cols);
-      attention.kv_append(*kv, kLayer, *plan, matrix(ck, kv_cols), matrix(cv, kv_cols));
+      attention.kv_append(*step, kLayer, matrix(ck, kv_cols), matrix(cv, kv_cols));
     }
     // A row that belongs to nobody lies between the sequences.
     q.insert(q.end(), q_cols, kNan);
@@ -170,15 +180,17 @@ Result run(const AttentionCase& c, const Inputs& in, const RunOptions& options) 
     k.insert(k.end(), in.data[i].k.begin() + context * kv_cols, in.data[i].k.end());
     v.insert(v.end(), in.data[i].v.begin() + context * kv_cols, in.data[i].v.end());
   }
-  const auto plan = attention.plan_attention(*kv, sequences);
-  attention.kv_append(*kv, kLayer, *plan, matrix(k, kv_cols), matrix(v, kv_cols));
+  const std::vector<int32_t> ids(q.size() / q_cols);
+  const auto step = begin_step(ids, sequences);
+  attention.kv_append(*step, kLayer, matrix(k, kv_cols), matrix(v, kv_cols));
 
   std::vector<float> out(q.size(), kNan);
   std::vector<float> lse(q.size() / c.head_dim, kNan);
   Result result;
-  result.counts.resize(sequences.size() * c.num_heads);
-  attention.attention(in.shape, *kv, kLayer, *plan, matrix(q, q_cols), matrix(out, q_cols),
-                      result.counts, {lse.data(), &result.maps});
+  attention.attention(*step, in.shape, kLayer, matrix(q, q_cols), matrix(out, q_cols),
+                      {lse.data(), &result.maps});
+  const auto counts = step->counts().last(sequences.size() * c.num_heads);
+  result.counts.assign(counts.begin(), counts.end());
   for (const AttentionSequence& s : sequences) {
     result.out.emplace_back(&out[s.q_begin * q_cols], &out[0] + (s.q_begin + s.q_len) * q_cols);
     result.lse.emplace_back(&lse[s.q_begin * c.num_heads],

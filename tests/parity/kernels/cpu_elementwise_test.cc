@@ -5,6 +5,7 @@
 #include <random>
 
 #include "parity/kernels/cpu_case.h"
+#include "support/step_of_tokens.h"
 
 namespace hopskip::test {
 namespace {
@@ -61,7 +62,8 @@ TEST_P(CpuElementwiseTest, RopeInBothLayouts) {
         for (int64_t t = 0; t < x.rows; ++t) {
           positions[t] = static_cast<int32_t>(7000 + 13 * t);
         }
-        backend.rope(x, 20, positions, rope);
+        const StepOfTokens step(backend, positions, positions);
+        backend.rope(step.get(), x, 20, rope);
       });
     }
   }
@@ -73,10 +75,12 @@ TEST_P(CpuElementwiseTest, RopeForgetsOldAngles) {
   const Rope fast{.inv_freq = {1.0f, 0.5f}};
   compare(4, 2.0 * 12.0 * kFloatError, 6.0, [&](Backend& backend, Matrix x, const Matrix&) {
     std::vector<int32_t> positions(x.rows, 3);
-    backend.rope(x, 4, positions, slow);
-    backend.rope(x, 4, positions, fast);
+    const StepOfTokens first(backend, positions, positions);
+    backend.rope(first.get(), x, 4, slow);
+    backend.rope(first.get(), x, 4, fast);
     positions.back() = 4;
-    backend.rope(x, 4, positions, fast);
+    const StepOfTokens second(backend, positions, positions);
+    backend.rope(second.get(), x, 4, fast);
   });
 }
 
@@ -93,11 +97,13 @@ TEST_P(CpuElementwiseTest, SiluMul) {
 
 TEST_P(CpuElementwiseTest, GatherRows) {
   compare(37, 0.0, 1.0, [&](Backend& backend, Matrix x, const Matrix& from) {
-    std::vector<int64_t> rows(x.rows);
-    for (int64_t t = 0; t < x.rows; ++t) {
-      rows[t] = (5 * t + 2) % x.rows;
+    std::vector<int64_t> rows;
+    for (int64_t t = 0; t < x.rows; t += 1 + t % 3) {
+      rows.push_back(t);
     }
-    backend.gather_rows(from, rows, x);
+    const std::vector<int32_t> tokens(x.rows);
+    const StepOfTokens step(backend, tokens, tokens, rows);
+    backend.gather_rows(step.get(), from, x.row_range(0, std::ssize(rows)));
   });
 }
 

@@ -8,6 +8,8 @@
 
 #include "parity/kernels/cpu_case.h"
 #include "parity/kernels/cpu_linear_case.h"
+#include "support/step_of_tokens.h"
+#include "tensor/quantize.h"
 
 namespace hopskip::test {
 namespace {
@@ -91,8 +93,11 @@ TEST_P(CpuLinearTest, EmbedsRowsOfEveryDtype) {
   const std::vector<int32_t> ids{0, 36, 5, 5, 16};
   const GuardedMatrix result(std::ssize(ids), cols);
   const GuardedMatrix expected(std::ssize(ids), cols);
-  backend->embed(ids, *backend->load(table.view), result.get());
-  truth->embed(ids, *truth->load(table.view), expected.get());
+  for (const auto& [where, out] :
+       {std::pair{backend.get(), result.get()}, {truth.get(), expected.get()}}) {
+    const StepOfTokens step(*where, ids, std::vector<int32_t>(ids.size()));
+    where->embed(step.get(), *where->load(table.view), out);
+  }
   // Products of scales in K formats are rounded to half precision: 2^-11 of values up to about 5.
   const bool exact = dtype != DType::kQ4_K && dtype != DType::kQ5_K && dtype != DType::kQ6_K;
   EXPECT_LE(largest_error(result.get(), expected.get()), exact ? 1e-6 : 5.0 / 1024);

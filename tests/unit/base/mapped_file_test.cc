@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "support/checkpoint_writer.h"
 #include "support/error_matchers.h"
@@ -22,6 +25,21 @@ TEST(MappedFile, ShowsTheBytesAndKeepsThemInPlaceWhenMoved) {
   MappedFile third(folder / "b");
   third = std::move(second);
   EXPECT_EQ(third.text(), "some text");
+}
+
+TEST(MappedFile, WhatWasReleasedComesBack) {
+  const test::TemporaryFolder folder;
+  const std::string text = std::string(3 << 12, 'x') + std::string(3 << 12, 'y');
+  test::write_file(folder / "a", std::string_view(text));
+  const MappedFile file(folder / "a");
+  EXPECT_EQ(file.text(), text);
+  file.release(file.bytes().subspan(100, 20000));
+  file.release(file.bytes());
+  file.release(file.bytes().first(0));
+  EXPECT_EQ(file.text(), text);
+  std::vector<std::byte> other(1 << 16, std::byte{7});  // not of this file: stays as it is
+  file.release(other);
+  EXPECT_EQ(std::ranges::count(other, std::byte{7}), std::ssize(other));
 }
 
 TEST(MappedFile, NamesThePathInEveryError) {

@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/host_workspace.h"
 #include "support/error_matchers.h"
+#include "support/step_of_tokens.h"
 
 namespace hopskip {
 namespace {
@@ -26,14 +27,36 @@ std::string message_of(const std::string& name, const BackendOptions& options) {
 
 TEST(Backends, AutoTakesTheFirstThatRuns) {
   const auto backend = make_backend("auto", {.threads = 2});
+  if (backends().front().why_not({}).empty()) {
+    EXPECT_EQ(backend->description().substr(0, 8), "cuda:0 (");
+    return;
+  }
   EXPECT_EQ(backend->description().substr(0, 5), "cpu (");
   EXPECT_NE(backend->description().find("2 threads"), std::string::npos);
 }
 
 TEST(Backends, UnknownNameListsThePossible) {
-  const std::string message = message_of("tpu", {});
-  EXPECT_NE(message.find("cpu"), std::string::npos) << message;
-  EXPECT_NE(message.find("reference"), std::string::npos) << message;
+  EXPECT_ERROR(ErrorCode::kInvalidArgument,
+               "no device 'tpu' (there are: auto, cuda, cpu, reference, cuda:N)",
+               make_backend("tpu"));
+}
+
+TEST(Backends, CudaTakesANumber) {
+  for (const char* name : {"cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999"}) {
+    EXPECT_ERROR(ErrorCode::kInvalidArgument, "is not cuda:N", make_backend(name));
+  }
+  // Without a GPU, a driver or the kernels the reason is another one.
+  const std::string message = message_of("cuda:99", {});
+  EXPECT_NE(message.find("device 'cuda:99' does not run here (cuda: "), std::string::npos)
+      << message;
+}
+
+TEST(Backends, CudaIgnoresNoSettingOfTheCpu) {
+  BackendOptions plans;
+  plans.tile_plans.decode = TilePlan{};
+  for (const BackendOptions& options : {BackendOptions{.simd = "avx2"}, plans}) {
+    EXPECT_EQ(message_of("cuda", options).substr(0, 35), "device 'cuda' does not run here (cu");
+  }
 }
 
 TEST(Backends, AnInstructionSetIsNeverIgnored) {
@@ -49,7 +72,7 @@ TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
   HostWorkspace workspace;
   const Matrix a = workspace.allocate(3, 5);
   const Matrix b = workspace.allocate(1, 1);
-  EXPECT_GE(b.data, a.data + 15);
+  EXPECT_GE(b.values(), a.values() + 15);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(b.data) % 64, 0u);
   workspace.allocate(1024, 1024);
   workspace.reset();
@@ -70,25 +93,25 @@ TEST(ReferenceBackend, ComputesWhatAHandDoes) {
   const float bias_values[] = {10, 20, 30};
   const auto w = backend->load({w_values, DType::kF32, 2, {3, 2}});
   const auto bias = backend->load({bias_values, DType::kF32, 1, {3}});
-  Matrix x = backend->allocate(1, 2);
-  Matrix y = backend->allocate(1, 3);
-  x.data[0] = 3;
-  x.data[1] = 4;
+  Matrix x = backend->allocate(1, 2, MatrixKind::kActivation);
+  Matrix y = backend->allocate(1, 3, MatrixKind::kActivation);
+  x.values()[0] = 3;
+  x.values()[1] = 4;
   const LinearTerm term{w.get(), bias.get(), y, false};
   backend->linear(x, {&term, 1});
-  EXPECT_EQ(std::vector<float>(y.data, y.data + 3), (std::vector<float>{21, 45, 69}));
+  EXPECT_EQ(std::vector<float>(y.values(), y.values() + 3), (std::vector<float>{21, 45, 69}));
 
   const float ones[] = {1, 2};
   backend->rms_norm(x, *backend->load({ones, DType::kF32, 1, {2}}), 0.0f, x);
-  EXPECT_FLOAT_EQ(x.data[0], 3 / std::sqrt(12.5f));
-  EXPECT_FLOAT_EQ(x.data[1], 8 / std::sqrt(12.5f));
+  EXPECT_FLOAT_EQ(x.row(0)[0], 3 / std::sqrt(12.5f));
+  EXPECT_FLOAT_EQ(x.row(0)[1], 8 / std::sqrt(12.5f));
 
-  x.data[0] = 1;
-  x.data[1] = 0;
-  const int32_t position[] = {2};
-  backend->rope(x, 2, position, {.inv_freq = {0.25f}});
-  EXPECT_FLOAT_EQ(x.data[0], std::cos(0.5f));
-  EXPECT_FLOAT_EQ(x.data[1], std::sin(0.5f));
+  x.row(0)[0] = 1;
+  x.row(0)[1] = 0;
+  const test::StepOfTokens step(*backend, {0}, {2});
+  backend->rope(step.get(), x, 2, {.inv_freq = {0.25f}});
+  EXPECT_FLOAT_EQ(x.row(0)[0], std::cos(0.5f));
+  EXPECT_FLOAT_EQ(x.row(0)[1], std::sin(0.5f));
 }
 
 TEST(Contract, ShapesThatDoNotFitAreRefused) {
@@ -96,14 +119,22 @@ TEST(Contract, ShapesThatDoNotFitAreRefused) {
   for (const char* name : {"cpu", "reference"}) {
     const auto backend = make_backend(name, {.threads = 1});
     const auto w = backend->load({values, DType::kF32, 2, {3, 2}});
-    const Matrix x = backend->allocate(1, 3);
-    const LinearTerm term{w.get(), nullptr, backend->allocate(1, 3), false};
+    const Matrix x = backend->allocate(1, 3, MatrixKind::kActivation);
+    const LinearTerm term{w.get(), nullptr, backend->allocate(1, 3, MatrixKind::kActivation),
+                          false};
     EXPECT_THROW(backend->linear(x, {&term, 1}), Error);
     EXPECT_THROW(backend->load({values, DType::kI32, 1, {6}}), Error);
     EXPECT_THROW(backend->load({values, DType::kQ4_0, 2, {1, 6}}), Error);
-    EXPECT_THROW(backend->rms_norm(x, *w, 0.0f, backend->allocate(1, 2)), Error);
-    const int64_t rows[] = {1};
-    EXPECT_THROW(backend->gather_rows(x, rows, x), Error);
+    EXPECT_THROW(backend->rms_norm(x, *w, 0.0f, backend->allocate(1, 2, MatrixKind::kActivation)),
+                 Error);
+    const test::StepOfTokens step(*backend, {0}, {0}, {0});
+    const Matrix two = backend->allocate(2, 3, MatrixKind::kActivation);
+    EXPECT_THROW(backend->gather_rows(step.get(), two, x), Error);
+    EXPECT_THROW(backend->gather_rows(step.get(), x, two), Error);
+    EXPECT_THROW(backend->rope(step.get(), two, 3, {}), Error);
+    EXPECT_THROW(test::StepOfTokens(*backend, {0}, {0}, {1}), Error);
+    EXPECT_THROW(test::StepOfTokens(*backend, {0, 0}, {0, 1}, {1, 0}), Error);
+    EXPECT_THROW(test::StepOfTokens(*backend, {0}, {0, 1}), Error);
   }
 }
 
@@ -137,22 +168,22 @@ TEST(Moe, WeighsTheChosenExperts) {
     const TinyExperts experts(*backend);
     EXPECT_EQ(experts.gate->rows(), 4);
     EXPECT_EQ(experts.gate->cols(), 1);
-    const Matrix x = backend->allocate(1, 1);
-    const Matrix logits = backend->allocate(1, 4);
-    const Matrix residual = backend->allocate(1, 1);
+    const Matrix x = backend->allocate(1, 1, MatrixKind::kExact);
+    const Matrix logits = backend->allocate(1, 4, MatrixKind::kExact);
+    const Matrix residual = backend->allocate(1, 1, MatrixKind::kExact);
     // Experts 1, 2 and 3 share the second place: the first of them gets it.
     const float values[] = {std::log(3.0f), 0.0f, 0.0f, 0.0f};
-    std::copy_n(values, 4, logits.data);
+    std::copy_n(values, 4, logits.values());
     const float p[] = {0.5f, 1.0f / 6.0f};
     for (bool normalize : {false, true}) {
-      x.data[0] = 1.5f;
-      residual.data[0] = 7.0f;
+      x.values()[0] = 1.5f;
+      residual.values()[0] = 7.0f;
       backend->moe(x, logits, {experts.gate.get(), experts.up.get(), experts.down.get()},
                    {2, normalize}, residual);
       const float sum = normalize ? p[0] + p[1] : 1.0f;
       const float expected =
           7.0f + (p[0] * TinyExperts::expert(0, 1.5f) + p[1] * TinyExperts::expert(1, 1.5f)) / sum;
-      EXPECT_NEAR(residual.data[0], expected, 1e-5 * std::fabs(expected)) << name << normalize;
+      EXPECT_NEAR(residual.values()[0], expected, 1e-5 * std::fabs(expected)) << name << normalize;
     }
   }
 }
@@ -165,9 +196,9 @@ TEST(Moe, WhatDoesNotFitIsRefused) {
     const auto backend = make_backend(name, {.threads = 1});
     const TinyExperts experts(*backend);
     const ExpertWeights w{experts.gate.get(), experts.up.get(), experts.down.get()};
-    const Matrix x = backend->allocate(2, 1);
-    const Matrix logits = backend->allocate(2, 4);
-    const Matrix residual = backend->allocate(2, 1);
+    const Matrix x = backend->allocate(2, 1, MatrixKind::kExact);
+    const Matrix logits = backend->allocate(2, 4, MatrixKind::kExact);
+    const Matrix residual = backend->allocate(2, 1, MatrixKind::kExact);
     const auto refuse = [&](const char* message, Matrix router, ExpertWeights weights,
                             int64_t top_k, Matrix to) {
       EXPECT_ERROR(ErrorCode::kInvalidArgument, message,
@@ -175,9 +206,11 @@ TEST(Moe, WhatDoesNotFitIsRefused) {
     };
     refuse("5 of 4 experts", logits, w, 5, residual);
     refuse("0 of 4 experts", logits, w, 0, residual);
-    refuse("2 tokens, router logits for 1", backend->allocate(1, 4), w, 1, residual);
-    refuse("3 experts of 1 x 1 are wanted", backend->allocate(2, 3), w, 1, residual);
-    refuse("shall be the same", logits, w, 1, backend->allocate(2, 2));
+    refuse("2 tokens, router logits for 1", backend->allocate(1, 4, MatrixKind::kExact), w, 1,
+           residual);
+    refuse("3 experts of 1 x 1 are wanted", backend->allocate(2, 3, MatrixKind::kExact), w, 1,
+           residual);
+    refuse("shall be the same", logits, w, 1, backend->allocate(2, 2, MatrixKind::kExact));
     refuse("a weight is missing", logits, {w.gate, nullptr, w.down}, 1, residual);
     const TensorView two[] = {tall, tall};  // as many rows as four experts of one
     const WeightPtr other = backend->load_experts(two);
@@ -198,7 +231,7 @@ TEST(Contract, AWeightOfAnotherBackendIsRefused) {
   const auto cpu = make_backend("cpu", {.threads = 1});
   const auto reference = make_backend("reference", {.threads = 1});
   const auto w = reference->load({values, DType::kF32, 1, {2}});
-  const Matrix x = cpu->allocate(1, 2);
+  const Matrix x = cpu->allocate(1, 2, MatrixKind::kActivation);
   EXPECT_THROW(cpu->rms_norm(x, *w, 0.0f, x), Error);
 }
 

@@ -178,7 +178,9 @@ TEST_F(LlmTest, RefusesBadOptions) {
     LLM llm(bad);
   };
   EXPECT_ERROR(kInvalid, "no device 'tpu'", open([](auto& o) { o.device = "tpu"; }));
-  EXPECT_ERROR(ErrorCode::kUnsupported, "no CUDA", open([](auto& o) { o.device = "cuda:1"; }));
+  EXPECT_ERROR(kInvalid, "'cuda:' is not cuda:N", open([](auto& o) { o.device = "cuda:"; }));
+  EXPECT_ERROR(ErrorCode::kUnsupported, "'cuda:99' does not run here",
+               open([](auto& o) { o.device = "cuda:99"; }));
   EXPECT_ERROR(kInvalid, "threads is -1", open([](auto& o) { o.threads = -1; }));
   EXPECT_ERROR(kInvalid, "no dtype 'f8'", open([](auto& o) { o.dtype = "f8"; }));
   EXPECT_ERROR(kInvalid, "needs a profile", open([](auto& o) {

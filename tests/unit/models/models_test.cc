@@ -28,9 +28,16 @@ class ModelsTest : public testing::Test {
     std::iota(positions.begin(), positions.end(), 0);
     const int32_t page = 0;
     const AttentionSequence sequence{0, tokens_count, tokens_count, {&page, 1}};
-    counts_.assign(config.num_layers * config.num_heads, {});
     backend_->reset_workspace();
-    const Matrix out = model->forward({tokens, positions, {&sequence, 1}, kv.get(), rows, counts_});
+    const auto step = backend_->begin_step({.tokens = tokens,
+                                            .positions = positions,
+                                            .sequences = {&sequence, 1},
+                                            .rows = rows,
+                                            .kv = kv.get(),
+                                            .num_heads = static_cast<int>(config.num_heads)});
+    const Matrix out = model->forward(*step);
+    backend_->end_step(*step);
+    counts_.assign(step->counts().begin(), step->counts().end());
     EXPECT_EQ(out.rows, std::ssize(rows));
     EXPECT_EQ(out.cols, config.hidden_size);
     if (out.rows == 0) {

@@ -98,8 +98,11 @@ __device__ inline void wgmma_ss(float (&d)[N / 2], uint64_t a, uint64_t b) {
     } else {
       HOPSKIP_WGMMA_SS(128, 64, "f16", "=f", 64, 65, "0");
     }
+  } else if constexpr (N == 256) {
+    static_assert(kBF16 && kAccumulate, "accumulates only");
+    HOPSKIP_WGMMA_SS(256, 128, "bf16", "+f", 128, 129, "1");
   } else {
-    static_assert(N == 64, "tiles of 64, 96 or 128 keys");
+    static_assert(N == 64, "tiles of 64, 96, 128 or 256 columns");
   }
 }
 

@@ -1,6 +1,6 @@
-// A backend that hands every operation to another one, for tools that look at what passes through.
-#ifndef HOPSKIP_BENCH_SKIP_PLANS_FORWARDING_BACKEND_H_
-#define HOPSKIP_BENCH_SKIP_PLANS_FORWARDING_BACKEND_H_
+// A backend that hands every operation to another one, for those that look at what passes through.
+#ifndef HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
+#define HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 
 #include <memory>
 #include <span>
@@ -16,37 +16,37 @@ class ForwardingBackend : public Backend {
   explicit ForwardingBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   std::string description() const override { return inner_->description(); }
-  Matrix allocate(int64_t rows, int64_t cols) override { return inner_->allocate(rows, cols); }
+  Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override {
+    return inner_->allocate(rows, cols, kind);
+  }
   void reset_workspace() override { inner_->reset_workspace(); }
   WeightPtr load(const TensorView& view) override { return inner_->load(view); }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);
   }
-  void embed(std::span<const int32_t> ids, const Weight& w, Matrix y) override {
-    inner_->embed(ids, w, y);
+  int64_t memory_for_kv() const override { return inner_->memory_for_kv(); }
+  std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    return inner_->begin_step(inputs);
   }
+  void end_step(Step& step) override { inner_->end_step(step); }
+  void embed(const Step& step, const Weight& w, Matrix y) override { inner_->embed(step, w, y); }
   void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override {
     inner_->rms_norm(x, weight, eps, y);
   }
   void linear(Matrix x, std::span<const LinearTerm> terms) override { inner_->linear(x, terms); }
-  void rope(Matrix x, int head_dim, std::span<const int32_t> positions, const Rope& rope) override {
-    inner_->rope(x, head_dim, positions, rope);
+  void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override {
+    inner_->rope(step, x, head_dim, rope);
   }
   void silu_mul(Matrix gate, Matrix up, Matrix out) override { inner_->silu_mul(gate, up, out); }
-  void gather_rows(Matrix x, std::span<const int64_t> rows, Matrix y) override {
-    inner_->gather_rows(x, rows, y);
+  void gather_rows(const Step& step, Matrix x, Matrix y) override {
+    inner_->gather_rows(step, x, y);
   }
-  std::unique_ptr<AttentionPlan> plan_attention(
-      const KvStorage& kv, std::span<const AttentionSequence> sequences) override {
-    return inner_->plan_attention(kv, sequences);
+  void kv_append(Step& step, int layer, Matrix k, Matrix v) override {
+    inner_->kv_append(step, layer, k, v);
   }
-  void kv_append(KvStorage& kv, int layer, const AttentionPlan& plan, Matrix k, Matrix v) override {
-    inner_->kv_append(kv, layer, plan, k, v);
-  }
-  void attention(const AttentionShape& shape, const KvStorage& kv, int layer,
-                 const AttentionPlan& plan, Matrix q, Matrix out, std::span<SkipCounts> counts,
+  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override {
-    inner_->attention(shape, kv, layer, plan, q, out, counts, debug);
+    inner_->attention(step, shape, layer, q, out, debug);
   }
   TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override {
     return inner_->tile_plan(phase, shape);
@@ -66,4 +66,4 @@ class ForwardingBackend : public Backend {
 
 }  // namespace hopskip
 
-#endif  // HOPSKIP_BENCH_SKIP_PLANS_FORWARDING_BACKEND_H_
+#endif  // HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_

@@ -1,0 +1,427 @@
+#include "kernels/cuda/backend/cuda_backend.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+#include "kernels/contract.h"
+#include "kernels/cuda/backend/entry.h"
+#include "kernels/cuda/backend/kv_storage.h"
+#include "kernels/cuda/config_check.h"
+#include "kernels/cuda/select.h"
+#include "kernels/cuda/smxx/embed/launch.h"
+#include "kernels/cuda/smxx/gather_rows/launch.h"
+#include "kernels/cuda/smxx/kv_append/launch.h"
+#include "kernels/cuda/smxx/rms_norm/launch.h"
+#include "kernels/cuda/smxx/rope/launch.h"
+#include "kernels/cuda/smxx/silu_mul/launch.h"
+
+namespace hopskip::cuda {
+namespace {
+
+constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
+constexpr int kOldestCapability = 80;
+// Memory that the KV cache leaves for what grows later: graphs, attention's partial results, CUDA
+// itself. Of a small GPU a sixteenth.
+constexpr int64_t kMemoryReserve = int64_t{1} << 30;
+constexpr int64_t kReserveDivisor = 16;
+
+// Kinds of operations, for the signature of a graph.
+enum Operation : uint64_t {
+  kEmbed = 1,
+  kRmsNorm,
+  kLinear,
+  kRope,
+  kSiluMul,
+  kGatherRows,
+  kKvAppend,
+  kAttention,
+  kMoe,
+};
+
+uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+
+void check_type(const char* operation, const char* name, Matrix x, DType dtype) {
+  check(x.dtype == dtype, kInvalid, "{}: {} is in {}, not {}", operation, name, dtype_name(x.dtype),
+        dtype_name(dtype));
+}
+
+void check_bf16(const char* operation, std::initializer_list<Matrix> matrices) {
+  for (const Matrix& x : matrices) {
+    check_type(operation, "a matrix", x, DType::kBF16);
+  }
+}
+
+CudaStep& own(Step& step) { return own_cast<CudaStep>(step, "step"); }
+const CudaStep& own(const Step& step) { return own_cast<const CudaStep>(step, "step"); }
+
+}  // namespace
+
+CudaBackend::CudaBackend(const BackendOptions& options)
+    : device_(options.device), pool_(options.threads) {
+  const std::string reason = why_no_cuda_backend(options);
+  check(reason.empty(), ErrorCode::kUnsupported, "{}", reason);
+  const DeviceScope scope(device_);
+  own_ = std::make_unique<Resources>(pool_, device_);
+  for (const GpuInfo& gpu : list_gpus()) {
+    if (gpu.device == device_) {
+      description_ = fmt::format("cuda:{} ({}, compute capability {}.{})", device_, gpu.name,
+                                 gpu.compute_capability / 10, gpu.compute_capability % 10);
+    }
+  }
+}
+
+CudaBackend::~CudaBackend() {
+  int previous = 0;
+  cudaGetDevice(&previous);
+  cudaSetDevice(device_);
+  cudaStreamSynchronize(own_->stream.get());
+  own_.reset();
+  cudaSetDevice(previous);
+}
+
+Matrix CudaBackend::allocate(int64_t rows, int64_t cols, MatrixKind kind) {
+  const DeviceScope scope(device_);
+  return own_->workspace.allocate(rows, cols,
+                                  kind == MatrixKind::kExact ? DType::kF32 : DType::kBF16);
+}
+
+void CudaBackend::reset_workspace() {
+  const DeviceScope scope(device_);
+  own_->graphs.abandon();
+  own_->moe.forget_scratch();
+  if (own_->workspace.reset()) {
+    own_->graphs.forget();
+  }
+}
+
+WeightPtr CudaBackend::load(const TensorView& view) {
+  const DeviceScope scope(device_);
+  return own_->loader.load(view);
+}
+
+std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) {
+  check_kv_config(config);
+  check(config.dtype == DType::kBF16, ErrorCode::kUnsupported,
+        "a KV cache in {} on a GPU: bf16 is possible", dtype_name(config.dtype));
+  AttentionShape shape;
+  shape.num_heads = shape.num_kv_heads = config.num_kv_heads;
+  shape.head_dim = config.head_dim;
+  for (Phase phase : kPhases) {
+    const AttentionConfig wanted = attention_config(shape, config, phase, device_);
+    validate(wanted);
+    select_kernel(wanted);
+  }
+  const DeviceScope scope(device_);
+  return std::make_unique<CudaKvStorage>(config, own_->stream.get());
+}
+
+int64_t CudaBackend::memory_for_kv() const {
+  const DeviceScope scope(device_);
+  size_t free = 0;
+  size_t total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
+  const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
+  return std::max<int64_t>(1, static_cast<int64_t>(free) - reserve);
+}
+
+std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
+  check_step(inputs);
+  const auto& kv = own_cast<const CudaKvStorage>(*inputs.kv, "KV storage");
+  const DeviceScope scope(device_);
+  const cudaStream_t stream = own_->stream.get();
+  own_->graphs.abandon();
+  own_->loader.free_buffers();
+
+  const int64_t bucket = padded_tokens(inputs);
+  const bool all_rows = inputs.rows.size() == inputs.tokens.size();
+  const int64_t num_tokens = bucket > 0 ? bucket : std::ssize(inputs.tokens);
+  const StepLayout layout(inputs, num_tokens, all_rows ? num_tokens : std::ssize(inputs.rows),
+                          bucket > 0 ? bucket : std::ssize(inputs.sequences));
+  auto step =
+      std::make_unique<CudaStep>(inputs, layout, [graphs = &own_->graphs] { graphs->abandon(); });
+  const bool moved = own_->steps.begin(*step, stream);
+  if (own_->layers.plan(step->planned(), inputs.num_heads, kv.config(), stream) || moved) {
+    own_->graphs.forget();
+  }
+  own_->graphs.begin(bucket > 0 ? std::optional(StepKey{num_tokens, kv.id()}) : std::nullopt);
+  return step;
+}
+
+int64_t CudaBackend::padded_tokens(const StepInputs& inputs) {
+  const bool decodes_only =
+      std::ranges::all_of(inputs.sequences,
+                          [](const AttentionSequence& s) { return s.phase == Phase::kDecode; }) &&
+      inputs.sequences.size() == inputs.tokens.size();
+  return decodes_only && inputs.rows.size() == inputs.tokens.size() && !inputs.reads_early
+             ? decode_bucket(std::ssize(inputs.tokens))
+             : 0;
+}
+
+void CudaBackend::end_step(Step& step) {
+  const DeviceScope scope(device_);
+  own_->graphs.end();
+  own_->steps.end(own(step), own_->stream.get());
+}
+
+void CudaBackend::embed(const Step& step, const Weight& w, Matrix y) {
+  check_embed(step, w, y);
+  check_type("embed", "y", y, DType::kF32);
+  const EmbedArgs args{own_->steps.input<int32_t>(own(step).layout().tokens),
+                       cuda_weight(w).bf16(),
+                       y.values(),
+                       y.rows,
+                       y.cols,
+                       y.stride};
+  if (own_->graphs.launches({kEmbed, address(args.table), address(args.out)})) {
+    const DeviceScope scope(device_);
+    launch_embed(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) {
+  check_rms_norm(x, weight, y);
+  check_type("rms_norm", "y", y, DType::kBF16);
+  const RmsNormArgs args{.x = x.data,
+                         .weight = cuda_weight(weight).vector(),
+                         .out = y.data,
+                         .tokens = x.rows,
+                         .x_stride = x.stride,
+                         .out_stride = y.stride,
+                         .heads = 1,
+                         .cols = static_cast<int32_t>(x.cols),
+                         .eps = eps,
+                         .x_is_f32 = x.dtype == DType::kF32};
+  if (own_->graphs.launches({kRmsNorm, address(args.x), address(args.weight), address(args.out),
+                             static_cast<uint64_t>(args.tokens)})) {
+    const DeviceScope scope(device_);
+    launch_rms_norm(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
+  check_linear(x, terms);
+  check_bf16("linear", {x});
+  const DeviceScope scope(device_);
+  for (const LinearTerm& term : terms) {
+    if (own_->graphs.launches({kLinear, address(x.data), static_cast<uint64_t>(x.rows),
+                               address(cuda_weight(*term.w).bf16()), address(term.y.data)})) {
+      own_->linear(x, term, own_->stream.get());
+    }
+  }
+}
+
+const float* CudaBackend::frequencies(const Rope& rope) {
+  for (const Frequencies& known : own_->frequencies) {
+    if (known.values == rope.inv_freq) {
+      return reinterpret_cast<const float*>(known.memory.get());
+    }
+  }
+  check(!own_->graphs.puts_off(), ErrorCode::kInternal,
+        "a rotary embedding appears in a step whose like did not have it");
+  const size_t bytes = rope.inv_freq.size() * sizeof(float);
+  DeviceMemory memory = allocate_device(bytes, "rotary frequencies");
+  // Host memory that is not pinned has been read when the call returns.
+  check_cuda(cudaMemcpyAsync(memory.get(), rope.inv_freq.data(), bytes, cudaMemcpyHostToDevice,
+                             own_->stream.get()),
+             "upload rotary frequencies");
+  own_->frequencies.push_back({rope.inv_freq, std::move(memory)});
+  return reinterpret_cast<const float*>(own_->frequencies.back().memory.get());
+}
+
+void CudaBackend::rope(const Step& step, Matrix x, int head_dim, const Rope& rope) {
+  check_rope(step, x, head_dim, rope);
+  check_bf16("rope", {x});
+  if (rope.inv_freq.empty()) {
+    return;
+  }
+  const DeviceScope scope(device_);
+  const RopeArgs args{.x = x.data,
+                      .positions = own_->steps.input<int32_t>(own(step).layout().positions),
+                      .inv_freq = frequencies(rope),
+                      .tokens = x.rows,
+                      .stride = x.stride,
+                      .heads = static_cast<int32_t>(x.cols / head_dim),
+                      .head_dim = head_dim,
+                      .half = static_cast<int32_t>(rope.inv_freq.size()),
+                      .magnitude = rope.magnitude,
+                      .interleaved = rope.interleaved};
+  if (own_->graphs.launches(
+          {kRope, address(args.x), address(args.inv_freq), static_cast<uint64_t>(args.heads)})) {
+    launch_rope(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::silu_mul(Matrix gate, Matrix up, Matrix out) {
+  check_silu_mul(gate, up, out);
+  check_bf16("silu_mul", {gate, up, out});
+  const SiluMulArgs args{gate.data, up.data,     out.data,  gate.rows,
+                         gate.cols, gate.stride, up.stride, out.stride};
+  if (own_->graphs.launches({kSiluMul, address(args.gate), address(args.up), address(args.out),
+                             static_cast<uint64_t>(args.rows)})) {
+    const DeviceScope scope(device_);
+    launch_silu_mul(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::gather_rows(const Step& step, Matrix x, Matrix y) {
+  check_gather_rows(step, x, y);
+  check(step.num_rows() == std::ssize(step.inputs().rows), kInvalid,
+        "gather_rows: a padded step has nothing to gather");
+  const GatherRowsArgs args{.x = x.data,
+                            .out = y.data,
+                            .index32 = nullptr,
+                            .index64 = own_->steps.input<int64_t>(own(step).layout().rows),
+                            .rows = y.rows,
+                            .cols = y.cols,
+                            .x_stride = x.stride,
+                            .out_stride = y.stride,
+                            .element_bytes = static_cast<int32_t>(block_bytes(x.dtype))};
+  if (own_->graphs.launches({kGatherRows, address(args.x), address(args.out)})) {
+    const DeviceScope scope(device_);
+    launch_gather_rows(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
+  check_kv_append(step, layer, k, v);
+  check_bf16("kv_append", {k, v});
+  const auto& kv = own_cast<const CudaKvStorage>(step.kv(), "KV storage");
+  const KvAppendArgs args{.k = k.data,
+                          .v = v.data,
+                          .k_cache = kv.keys(layer),
+                          .v_cache = kv.values(layer),
+                          .slots = own_->steps.input<int64_t>(own(step).layout().slots),
+                          .tokens = k.rows,
+                          .k_stride = k.stride,
+                          .v_stride = v.stride,
+                          .cols = static_cast<int32_t>(k.cols),
+                          .cache_is_fp8 = false,
+                          .k_scale = 1.0f,
+                          .v_scale = 1.0f};
+  if (own_->graphs.launches({kKvAppend, address(args.k), address(args.v), address(args.k_cache)})) {
+    const DeviceScope scope(device_);
+    launch_kv_append(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::attention(Step& step, const AttentionShape& shape, int layer, Matrix q,
+                            Matrix out, const AttentionDebug& debug) {
+  check_attention(step, shape, layer, q, out);
+  check_bf16("attention", {q, out});
+  check(debug.lse == nullptr && debug.maps == nullptr, ErrorCode::kUnsupported,
+        "a GPU gives no debug output of attention");
+  const auto& kv = own_cast<const CudaKvStorage>(step.kv(), "KV storage");
+  const CudaStep& own_step = own(step);
+  const DeviceScope scope(device_);
+  const cudaStream_t stream = own_->stream.get();
+  if (!own_->graphs.launches({kAttention, address(q.data), address(out.data),
+                              address(kv.keys(layer)), static_cast<uint64_t>(shape.window)})) {
+    return;
+  }
+  AttentionSet::Layer& attention =
+      own_->layers.layer(shape, kv.config(), !own_->graphs.puts_off(), stream);
+  for (Phase phase : kPhases) {
+    if (!attention.planned[phase]) {
+      continue;
+    }
+    const int64_t first = own_step.first(phase);
+    AttentionTensors tensors;
+    tensors.q = q.data;
+    tensors.q_row_stride = q.stride;
+    tensors.out = out.data;
+    tensors.out_row_stride = out.stride;
+    tensors.k = kv.keys(layer);
+    tensors.v = kv.values(layer);
+    tensors.q_rows = q.rows;
+    tensors.num_pages = kv.config().num_pages;
+    tensors.counts = own_->steps.counts(own_step.layout(), layer, first);
+    tensors.threshold_log2 = own_->steps.input<float>(own_step.layout().thresholds) + first;
+    attention.attention[phase]->run(tensors, stream);
+  }
+}
+
+TilePlan CudaBackend::tile_plan(Phase phase, const AttentionShape& shape) const {
+  KvConfig kv;
+  const AttentionConfig config = attention_config(shape, kv, phase, device_);
+  cuda::validate(config);
+  // In decode, what one CTA takes of the keys changes from step to step: the plan says no split.
+  return select_kernel(config).tile_plan(config, 0);
+}
+
+std::span<const float> CudaBackend::read(Matrix x) {
+  check_type("read", "x", x, DType::kF32);
+  check(x.stride == x.cols, kInvalid, "read: the rows are not adjacent");
+  check(!own_->graphs.puts_off(), kInvalid,
+        "read() before end_step() in a step that was begun without reads_early");
+  const DeviceScope scope(device_);
+  const size_t bytes = x.rows * x.cols * sizeof(float);
+  if (bytes > own_->read_bytes) {
+    own_->read_bytes = 0;
+    own_->read = allocate_pinned(std::bit_ceil(bytes), "what is read from the GPU");
+    own_->read_bytes = std::bit_ceil(bytes);
+  }
+  const cudaStream_t stream = own_->stream.get();
+  check_cuda(cudaMemcpyAsync(own_->read.get(), x.data, bytes, cudaMemcpyDeviceToHost, stream),
+             "read from the GPU");
+  check_cuda(cudaStreamSynchronize(stream), "run a step");
+  return {reinterpret_cast<const float*>(own_->read.get()), static_cast<size_t>(x.rows * x.cols)};
+}
+
+WeightPtr CudaBackend::load_experts(std::span<const TensorView> experts) {
+  check_experts(experts);
+  const DeviceScope scope(device_);
+  return own_->loader.load_experts(experts);
+}
+
+void CudaBackend::moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
+                      const MoeRouting& routing, Matrix residual) {
+  check_moe(x, router_logits, w, routing, residual);
+  check_bf16("moe", {x});
+  check_type("moe", "the router's logits", router_logits, DType::kF32);
+  check_type("moe", "the residual", residual, DType::kF32);
+  const DeviceScope scope(device_);
+  own_->moe.reserve(x.rows, x.cols, w.down->cols(), router_logits.cols, routing.top_k,
+                    own_->workspace);
+  if (own_->graphs.launches({kMoe, address(x.data), address(cuda_weight(*w.gate).bf16()),
+                             address(residual.data), static_cast<uint64_t>(x.rows)})) {
+    own_->moe(x, router_logits, w, routing, residual, own_->stream.get());
+  }
+}
+
+}  // namespace hopskip::cuda
+
+namespace hopskip {
+
+std::string why_no_cuda_backend(const BackendOptions& options) {
+  if (!options.simd.empty()) {
+    return fmt::format("instruction set '{}' is for the cpu", options.simd);
+  }
+  for (Phase phase : kPhases) {
+    if (options.tile_plans[phase]) {
+      return fmt::format("GPU kernels have tile plans of their own, '{}' cannot be followed",
+                         to_string(*options.tile_plans[phase]));
+    }
+  }
+  const cuda::GpuCount gpus = cuda::count_gpus();
+  if (gpus.count == 0) {
+    return "no CUDA device: " + gpus.why_none;
+  }
+  if (options.device < 0 || options.device >= gpus.count) {
+    return fmt::format("no CUDA device {}: this machine has {}", options.device, gpus.count);
+  }
+  const int capability = cuda::gpu_properties(options.device).compute_capability;
+  if (capability < cuda::kOldestCapability) {
+    return fmt::format("compute capability {}.{} of CUDA device {} is below {}.{}", capability / 10,
+                       capability % 10, options.device, cuda::kOldestCapability / 10,
+                       cuda::kOldestCapability % 10);
+  }
+  return cuda::why_no_cublas_lt();
+}
+
+std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
+  return std::make_unique<cuda::CudaBackend>(options);
+}
+
+}  // namespace hopskip

@@ -1,0 +1,48 @@
+// linear() on a GPU: one cuBLASLt product for each term.
+#ifndef HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_
+#define HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_
+
+#include <compare>
+#include <map>
+#include <memory>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/backend/cublas_lt.h"
+#include "kernels/cuda/device.h"
+
+namespace hopskip::cuda {
+
+class CudaLinear {
+ public:
+  // On the current device. Throws Unsupported where there is no cuBLASLt, OutOfMemory, Device.
+  CudaLinear();
+  ~CudaLinear();
+  CudaLinear(const CudaLinear&) = delete;
+  CudaLinear& operator=(const CudaLinear&) = delete;
+
+  // y (+)= x · wᵀ (+ bias): x BF16, y BF16 or F32, sums in F32. Shapes have been checked. Throws
+  // Unsupported for a shape that cuBLASLt has nothing for, Device.
+  void operator()(Matrix x, const LinearTerm& term, cudaStream_t stream);
+
+ private:
+  // What decides the choice of a kernel.
+  struct Key {
+    int64_t tokens, in, out;
+    int64_t x_stride, y_stride;
+    int x_alignment, y_alignment;  // of the addresses, bytes
+    bool y_is_f32, accumulates, has_bias;
+    auto operator<=>(const Key&) const = default;
+  };
+  struct Product;  // descriptors and the chosen algorithm
+
+  Product& product(const Key& key, const void* bias);
+
+  const CublasLt& library_;
+  cublasLtHandle_t handle_ = nullptr;
+  DeviceMemory workspace_;
+  std::map<Key, std::unique_ptr<Product>> products_;
+};
+
+}  // namespace hopskip::cuda
+
+#endif  // HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_

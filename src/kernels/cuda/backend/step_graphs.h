@@ -1,0 +1,62 @@
+// CUDA graphs of steps: the second step of a key is captured, later ones are replayed.
+#ifndef HOPSKIP_KERNELS_CUDA_BACKEND_STEP_GRAPHS_H_
+#define HOPSKIP_KERNELS_CUDA_BACKEND_STEP_GRAPHS_H_
+
+#include <compare>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <optional>
+
+#include "kernels/cuda/backend/handles.h"
+
+namespace hopskip::cuda {
+
+// What tells steps with different operations apart, as far as it is known when a step begins.
+struct StepKey {
+  int64_t num_tokens = 0;   // padded
+  uint64_t kv_storage = 0;  // KvStorage's id
+  auto operator<=>(const StepKey&) const = default;
+};
+
+// The first step of a key runs directly: whatever is made on first use is made then, since nothing
+// can be allocated during a capture. The caller's code runs in every step; launches() tells it
+// whether an operation is to be launched, or is part of the graph that end() launches.
+class StepGraphs {
+ public:
+  explicit StepGraphs(cudaStream_t stream) : stream_(stream) {}
+  ~StepGraphs() { abandon(); }
+  StepGraphs(const StepGraphs&) = delete;
+  StepGraphs& operator=(const StepGraphs&) = delete;
+
+  // Nothing: this step always runs directly.
+  void begin(std::optional<StepKey> key);
+  // Notes an operation by its kind, addresses and sizes. False: do not launch it.
+  bool launches(std::initializer_list<uint64_t> operation);
+  // Throws Internal where the operations were others than when the graph was captured; Device.
+  void end();
+  // Gives up the step that has begun, if any.
+  void abandon();
+  // Addresses have changed. Not during a step.
+  void forget() { graphs_.clear(); }
+
+  bool capturing() const { return mode_ == Mode::kCapture; }
+  bool puts_off() const { return mode_ != Mode::kDirect; }
+
+ private:
+  enum class Mode { kDirect, kCapture, kReplay };
+  struct Entry {
+    GraphExec graph;  // null: seen once
+    uint64_t signature = 0;
+  };
+
+  cudaStream_t stream_;
+  std::map<StepKey, Entry> graphs_;
+  Mode mode_ = Mode::kDirect;
+  StepKey key_;
+  uint64_t signature_ = 0;  // of the operations so far
+};
+
+}  // namespace hopskip::cuda
+
+#endif  // HOPSKIP_KERNELS_CUDA_BACKEND_STEP_GRAPHS_H_

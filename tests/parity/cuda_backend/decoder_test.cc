@@ -1,0 +1,200 @@
+// A whole decoder on a GPU against the reference, through the engine. The bar is twice the error of
+// the reference's own operations with weights and activations rounded to bf16.
+#include <list>
+#include <set>
+
+#include "engine/engine.h"
+#include "kernels/reference/reference_backend.h"
+#include "parity/cuda_backend/backend_support.h"
+#include "support/forwarding_backend.h"
+#include "support/tiny_model.h"
+#include "tensor/quantize.h"
+
+namespace hopskip::test {
+namespace {
+
+// The obvious computation in bf16.
+class RoundingBackend : public ForwardingBackend {
+ public:
+  RoundingBackend() : ForwardingBackend(std::make_unique<ReferenceBackend>(BackendOptions{})) {}
+
+  Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override {
+    const Matrix x = ForwardingBackend::allocate(rows, cols, kind);
+    if (kind == MatrixKind::kExact) {
+      exact_.insert(x.data);
+    } else {
+      exact_.erase(x.data);
+    }
+    return x;
+  }
+  WeightPtr load(const TensorView& view) override {
+    std::vector<float>& values = weights_.emplace_back(view.elements());
+    dequantize(view.dtype, view.data, values.data(), view.elements());
+    if (view.rank == 2) {
+      std::ranges::transform(values, values.begin(), round_bf16);
+    }
+    TensorView rounded = view;
+    rounded.dtype = DType::kF32;
+    rounded.data = values.data();
+    return ForwardingBackend::load(rounded);
+  }
+  void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override {
+    ForwardingBackend::rms_norm(x, weight, eps, y);
+    round(y);
+  }
+  void linear(Matrix x, std::span<const LinearTerm> terms) override {
+    ForwardingBackend::linear(x, terms);
+    for (const LinearTerm& term : terms) {
+      if (!exact_.contains(term.y.data) && !term.accumulate) {
+        round(term.y);
+      }
+    }
+  }
+  void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override {
+    ForwardingBackend::rope(step, x, head_dim, rope);
+    round(x);
+  }
+  void silu_mul(Matrix gate, Matrix up, Matrix out) override {
+    ForwardingBackend::silu_mul(gate, up, out);
+    round(out);
+  }
+  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
+                 const AttentionDebug& debug) override {
+    ForwardingBackend::attention(step, shape, layer, q, out, debug);
+    round(out);
+  }
+
+ private:
+  static void round(Matrix x) {
+    for (int64_t r = 0; r < x.rows; ++r) {
+      std::transform(x.row(r), x.row(r) + x.cols, x.row(r), round_bf16);
+    }
+  }
+
+  std::set<const void*> exact_;
+  std::list<std::vector<float>> weights_;
+};
+
+class CudaDecoderTest : public CudaBackendTest {
+ protected:
+  static ModelConfig config() {
+    ModelConfig config = tiny_config();
+    config.hidden_size = 256;
+    config.num_layers = 3;
+    config.num_heads = 4;
+    config.num_kv_heads = 2;
+    config.head_dim = 64;
+    config.intermediate_size = 384;
+    config.vocab_size = 200;
+    return config;
+  }
+
+  // Logits of every position of `prompt`, in chunks; from decode_from on token by token.
+  static std::vector<float> logits(Backend& backend, const Checkpoint& checkpoint,
+                                   const std::vector<int32_t>& prompt,
+                                   std::optional<int64_t> decode_from = {}) {
+    Engine engine(checkpoint, backend, {.kv_tokens = 1024, .chunk_tokens = 100});
+    std::vector<float> all;
+    Request request;
+    request.prompt = prompt;
+    request.max_new_tokens = 0;
+    request.decode_from = decode_from;
+    request.on_prompt_logits = [&](const PromptLogits& block) {
+      all.insert(all.end(), block.logits.begin(), block.logits.end());
+    };
+    engine.add(std::move(request));
+    while (!engine.idle()) {
+      for (const Event& event : engine.step()) {
+        EXPECT_EQ(event.error, "");
+      }
+    }
+    return all;
+  }
+
+  std::vector<int32_t> tokens(int64_t count) {
+    std::uniform_int_distribution<int32_t> token(0, 199);
+    std::vector<int32_t> ids(count);
+    std::ranges::generate(ids, [&] { return token(random_); });
+    return ids;
+  }
+};
+
+TEST_F(CudaDecoderTest, LogitsMatchTheReference) {
+  const auto variants = {
+      +[](ModelConfig&) {},
+      +[](ModelConfig& c) { c.qk_norm = true; },
+      +[](ModelConfig& c) { c.qkv_bias = c.o_bias = c.mlp_bias = true; },
+      +[](ModelConfig& c) { c.tie_word_embeddings = false; },
+      +[](ModelConfig& c) { c.rope_interleaved = true; },
+      +[](ModelConfig& c) {
+        c.sliding_window = 70;
+        c.layer_slides = {true, false, true};
+      },
+  };
+  int number = 0;
+  for (const auto change : variants) {
+    ModelConfig changed = config();
+    change(changed);
+    TinyModel model(changed);
+    const std::vector<int32_t> prompt = tokens(260);
+    ReferenceBackend reference({});
+    RoundingBackend naive;
+    const std::vector<float> want = logits(reference, model.checkpoint(), prompt);
+    const double allowed = 2.0 * rms_error(logits(naive, model.checkpoint(), prompt), want);
+    const std::vector<float> got = logits(*backend_, model.checkpoint(), prompt);
+    ASSERT_EQ(got.size(), want.size());
+    EXPECT_LE(rms_error(got, want), allowed) << "variant " << number;
+    const std::vector<float> decoded = logits(*backend_, model.checkpoint(), prompt, 200);
+    EXPECT_LE(rms_error(decoded, want), allowed) << "variant " << number << ", decoding";
+    fmt::print("  variant {}: rms error {:.3g}, decoding {:.3g}, allowed {:.3g}\n", number++,
+               rms_error(got, want), rms_error(decoded, want), allowed);
+  }
+}
+
+// Many requests at once, decoded through graphs of several sizes: the tokens of each are, but for
+// near ties, those that it gets alone.
+TEST_F(CudaDecoderTest, BatchesGiveTheTokensOfEachAlone) {
+  constexpr int64_t kTokens = 8;
+  TinyModel model(config());
+  const auto generate = [&](const std::vector<std::vector<int32_t>>& prompts) {
+    Engine engine(model.checkpoint(), *backend_, {.chunk_tokens = 128});
+    std::map<RequestId, std::vector<int32_t>> results;
+    for (const std::vector<int32_t>& prompt : prompts) {
+      Request request;
+      request.prompt = prompt;
+      request.max_new_tokens = kTokens;
+      request.sampling.temperature = 0.0;
+      results[engine.add(std::move(request))];
+    }
+    while (!engine.idle()) {
+      for (const Event& event : engine.step()) {
+        EXPECT_EQ(event.error, "");
+        if (event.token) {
+          results[event.id].push_back(event.token->id);
+        }
+      }
+    }
+    std::vector<std::vector<int32_t>> in_order;
+    for (auto& [id, ids] : results) {
+      EXPECT_EQ(std::ssize(ids), kTokens);
+      in_order.push_back(std::move(ids));
+    }
+    return in_order;
+  };
+  std::vector<std::vector<int32_t>> prompts;
+  for (int i = 0; i < 11; ++i) {
+    prompts.push_back(tokens(5 + 23 * i));
+  }
+  const auto together = generate(prompts);
+  ASSERT_EQ(together.size(), prompts.size());
+  int64_t equal = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto alone = generate({prompts[i]});
+    equal += alone[0] == together[i];
+  }
+  EXPECT_GE(equal, std::ssize(prompts) / 2);
+  fmt::print("  {} of {} are equal to the last token\n", equal, prompts.size());
+}
+
+}  // namespace
+}  // namespace hopskip::test

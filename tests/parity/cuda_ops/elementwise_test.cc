@@ -1,0 +1,258 @@
+// Activation, embedding, gather, argmax and the cache's append against the obvious.
+#include <cuda_fp8.h>
+
+#include <limits>
+#include <numeric>
+
+#include "kernels/cuda/smxx/argmax/launch.h"
+#include "kernels/cuda/smxx/embed/launch.h"
+#include "kernels/cuda/smxx/gather_rows/launch.h"
+#include "kernels/cuda/smxx/kv_append/launch.h"
+#include "kernels/cuda/smxx/silu_mul/launch.h"
+#include "parity/cuda_ops/ops_support.h"
+
+namespace hopskip::cuda {
+namespace {
+
+using test::bf16_bound;
+using test::DeviceArray;
+using test::DeviceRows;
+using test::Judge;
+using test::Layout;
+using test::normal_rows;
+using test::Rows;
+
+using CudaOpsElementwise = test::OpsTest;
+using CudaOpsArgmax = test::OpsTest;
+using CudaOpsKvAppend = test::OpsTest;
+
+TEST_F(CudaOpsElementwise, SiluMul) {
+  for (const int64_t cols : {1, 8, 60, 768, 2051, 12288}) {
+    for (const int64_t rows : {0, 1, 29}) {
+      for (const auto& [gap, shift] : {std::pair{0, 0}, std::pair{768, 16}, std::pair{3, 5}}) {
+        for (const bool in_place : {false, true}) {
+          SCOPED_TRACE(fmt::format("{} x {}, gap {}, shift {}", rows, cols, gap, shift));
+          const Layout layout{rows, cols, gap, shift};
+          const Rows<bf16> gate = normal_rows<bf16>(layout, random_, 20.0f);
+          const Rows<bf16> up = normal_rows<bf16>(layout, random_);
+          const DeviceRows<bf16> device_gate(gate);
+          const DeviceRows<bf16> device_up(up);
+          const DeviceRows<bf16> device_out(layout);
+          const DeviceRows<bf16>& target = in_place ? device_gate : device_out;
+          launch_silu_mul({device_gate.data(), device_up.data(), target.data(), rows, cols,
+                           layout.stride(), layout.stride(), layout.stride()},
+                          nullptr);
+          const Rows<bf16> out = target.download();
+          Judge judge;
+          for (int64_t row = 0; row < rows; ++row) {
+            for (int64_t col = 0; col < cols; ++col) {
+              const double g = gate.get(row, col);
+              const double want = g / (1.0 + std::exp(-g)) * up.get(row, col);
+              judge.compare(out.get(row, col), want, bf16_bound(want) + 1e-37, row, col);
+            }
+          }
+          EXPECT_EQ(judge.problem(), "");
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaOpsElementwise, Embed) {
+  constexpr int64_t kVocab = 301;
+  for (const int64_t hidden : {8, 30, 2048, 4100}) {
+    for (const int64_t tokens : {0, 1, 65}) {
+      for (const auto& [gap, shift] : {std::pair{0, 0}, std::pair{4, 4}, std::pair{1, 1}}) {
+        const Rows<bf16> table = normal_rows<bf16>({kVocab, hidden, 0, 0}, random_);
+        std::vector<int32_t> ids(tokens);
+        for (int32_t& id : ids) {
+          id = static_cast<int32_t>(integer(0, kVocab - 1));
+        }
+        const DeviceRows<bf16> device_table(table);
+        const DeviceArray<int32_t> device_ids(ids);
+        const DeviceRows<float> device_out(Layout{tokens, hidden, gap, shift});
+        launch_embed({device_ids.data(), device_table.data(), device_out.data(), tokens, hidden,
+                      device_out.layout.stride()},
+                     nullptr);
+        const Rows<float> out = device_out.download();
+        Judge judge;
+        for (int64_t token = 0; token < tokens; ++token) {
+          for (int64_t col = 0; col < hidden; ++col) {
+            judge.compare(out.get(token, col), table.get(ids[token], col), 0.0, token, col);
+          }
+        }
+        EXPECT_EQ(judge.problem(), "") << hidden << " wide, gap " << gap;
+      }
+    }
+  }
+}
+
+template <typename T>
+void check_gather(const Layout& from, const Layout& to, bool wide, std::mt19937_64& random) {
+  SCOPED_TRACE(fmt::format("{} of {} rows of {}, {} bytes, gaps {} and {}, shift {}", to.rows,
+                           from.rows, from.cols, sizeof(T), from.gap, to.gap, to.shift));
+  const Rows<T> x = normal_rows<T>(from, random);
+  std::vector<int64_t> index(to.rows);
+  for (int64_t& row : index) {
+    row = std::uniform_int_distribution<int64_t>(-1, from.rows - 1)(random);
+  }
+  const DeviceRows<T> device_x(x);
+  const DeviceRows<T> device_out(to);
+  const DeviceArray<int64_t> index64(index);
+  const DeviceArray<int32_t> index32(std::vector<int32_t>(index.begin(), index.end()));
+  launch_gather_rows({.x = device_x.data(),
+                      .out = device_out.data(),
+                      .index32 = wide ? nullptr : index32.data(),
+                      .index64 = wide ? index64.data() : nullptr,
+                      .rows = to.rows,
+                      .cols = to.cols,
+                      .x_stride = from.stride(),
+                      .out_stride = to.stride(),
+                      .element_bytes = sizeof(T)},
+                     nullptr);
+  const Rows<T> out = device_out.download();
+  for (int64_t row = 0; row < to.rows; ++row) {
+    const std::vector<T> untouched = DeviceArray<T>::poison(to.cols);
+    const T* want = index[row] < 0 ? untouched.data() : x.values.data() + from.place(index[row], 0);
+    ASSERT_EQ(std::memcmp(out.values.data() + to.place(row, 0), want, to.cols * sizeof(T)), 0)
+        << "row " << row << " from " << index[row];
+  }
+}
+
+TEST_F(CudaOpsElementwise, GatherRows) {
+  for (const int64_t cols : {1, 6, 96, 2048, 2049}) {
+    for (const int64_t rows : {0, 1, 70}) {
+      for (const auto& [gap, shift] :
+           {std::pair{0, 0}, std::pair{8, 8}, std::pair{2, 2}, std::pair{1, 1}}) {
+        for (const bool wide : {false, true}) {
+          check_gather<float>({23, cols, gap, 0}, {rows, cols, 2 * gap, shift}, wide, random_);
+          check_gather<bf16>({23, cols, gap, 0}, {rows, cols, 2 * gap, shift}, wide, random_);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudaOpsArgmax, LowestOfTheLargest) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const int64_t vocab : {1, 7, 1000, 8192, 49152, 151936, 151937}) {
+    for (const auto& [gap, shift] : {std::pair{0, 0}, std::pair{4, 0}, std::pair{1, 1}}) {
+      Rows<float> logits = normal_rows<float>({12, vocab, gap, shift}, random_);
+      const auto any = [&] { return integer(0, vocab - 1); };
+      for (int i = 0; i < 3; ++i) {  // the same maximum at several places
+        logits.at(1, any()) = 9.0f;
+        logits.at(2, any()) = kInfinity;
+        logits.at(3, any()) = kNan;
+      }
+      logits.at(4, vocab - 1) = 100.0f;
+      logits.at(5, 0) = 100.0f;
+      for (int64_t id = 0; id < vocab; ++id) {
+        logits.at(6, id) = 1.0f;  // all equal
+        logits.at(7, id) = -kInfinity;
+        logits.at(8, id) = kNan;
+        logits.at(9, id) = id == vocab / 2 ? -1e30f : -kInfinity;
+        logits.at(10, id) = static_cast<float>(id % 100);  // ties everywhere
+      }
+      std::vector<int32_t> want(12, 0);
+      for (int64_t row = 0; row < 12; ++row) {
+        double best = -kInfinity;
+        for (int64_t id = 0; id < vocab; ++id) {
+          if (logits.get(row, id) > best) {
+            best = logits.get(row, id);
+            want[row] = static_cast<int32_t>(id);
+          }
+        }
+      }
+      const DeviceRows<float> device_logits(logits);
+      const DeviceArray<int32_t> ids(13);
+      launch_argmax({device_logits.data(), ids.data(), 12, logits.layout.stride(),
+                     static_cast<int32_t>(vocab)},
+                    nullptr);
+      want.push_back(-1);  // poison
+      EXPECT_EQ(ids.download(), want) << "vocab " << vocab << ", gap " << gap;
+    }
+  }
+}
+
+struct AppendCase {
+  int cols;
+  int gap;
+  int shift;
+};
+constexpr AppendCase kAppendCases[] = {{1024, 0, 0}, {512, 4096, 8}, {192, 3, 1}, {20, 0, 0}};
+
+// Each token's slot, in no order; some tokens have none.
+std::vector<int64_t> make_slots(int64_t tokens, int64_t capacity, std::mt19937_64& random) {
+  std::vector<int64_t> all(capacity);
+  std::iota(all.begin(), all.end(), 0);
+  std::shuffle(all.begin(), all.end(), random);
+  all.resize(tokens);
+  for (int64_t token = 2; token < tokens; token += 5) {
+    all[token] = -1;
+  }
+  return all;
+}
+
+// Store is bf16 or uint8_t, `stored` what it makes of a value.
+template <typename Store, typename Convert>
+void check_append(const AppendCase& c, int64_t tokens, const Convert& stored,
+                  std::mt19937_64& random) {
+  constexpr int64_t kCapacity = 7 * 16;
+  SCOPED_TRACE(
+      fmt::format("{} tokens of {}, gap {}, {} bytes", tokens, c.cols, c.gap, sizeof(Store)));
+  const Layout layout{tokens, c.cols, c.gap, c.shift};
+  const Rows<bf16> k = normal_rows<bf16>(layout, random, 30.0f);
+  const Rows<bf16> v = normal_rows<bf16>(layout, random, 300.0f);  // some beyond 448 · v_scale
+  const std::vector<int64_t> slots = make_slots(tokens, kCapacity, random);
+  const DeviceRows<bf16> device_k(k);
+  const DeviceRows<bf16> device_v(v);
+  const DeviceArray<int64_t> device_slots(slots);
+  const DeviceArray<Store> k_cache(kCapacity * c.cols);
+  const DeviceArray<Store> v_cache(kCapacity * c.cols);
+  const KvAppendArgs args{.k = device_k.data(),
+                          .v = device_v.data(),
+                          .k_cache = k_cache.data(),
+                          .v_cache = v_cache.data(),
+                          .slots = device_slots.data(),
+                          .tokens = tokens,
+                          .k_stride = layout.stride(),
+                          .v_stride = layout.stride(),
+                          .cols = c.cols,
+                          .cache_is_fp8 = sizeof(Store) == 1,
+                          .k_scale = 0.3f,
+                          .v_scale = 1.7f};
+  launch_kv_append(args, nullptr);
+  std::vector<Store> want_k = DeviceArray<Store>::poison(kCapacity * c.cols);
+  std::vector<Store> want_v = want_k;
+  for (int64_t token = 0; token < tokens; ++token) {
+    for (int col = 0; col < c.cols && slots[token] >= 0; ++col) {
+      want_k[slots[token] * c.cols + col] = stored(k.get(token, col), args.k_scale);
+      want_v[slots[token] * c.cols + col] = stored(v.get(token, col), args.v_scale);
+    }
+  }
+  const auto equal = [](const std::vector<Store>& a, const std::vector<Store>& b) {
+    return std::memcmp(a.data(), b.data(), a.size() * sizeof(Store)) == 0;
+  };
+  EXPECT_TRUE(equal(k_cache.download(), want_k));
+  EXPECT_TRUE(equal(v_cache.download(), want_v));
+}
+
+TEST_F(CudaOpsKvAppend, ScattersRows) {
+  for (const AppendCase& c : kAppendCases) {
+    for (const int64_t tokens : {0, 1, 64, 100}) {
+      check_append<bf16>(
+          c, tokens, [](double value, float) { return bf16(static_cast<float>(value)); }, random_);
+      check_append<uint8_t>(
+          c, tokens,
+          [](double value, float scale) {
+            return static_cast<uint8_t>(__nv_cvt_float_to_fp8(static_cast<float>(value) / scale,
+                                                              __NV_SATFINITE, __NV_E4M3));
+          },
+          random_);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hopskip::cuda

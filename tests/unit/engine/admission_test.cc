@@ -1,0 +1,43 @@
+#include "engine/admission.h"
+
+#include <gtest/gtest.h>
+
+#include "support/error_matchers.h"
+
+namespace hopskip {
+namespace {
+
+ModelConfig model() {
+  ModelConfig config;
+  config.num_layers = 2;
+  config.num_kv_heads = 4;
+  config.head_dim = 64;
+  config.max_position = 1000;  // 16 pages of 64
+  return config;
+}
+
+// K and V of 64 tokens in bf16.
+constexpr int64_t kPageBytes = int64_t{2} * 2 * 4 * 64 * 64 * 2;
+
+TEST(KvConfig, OnTheHostHoldsOneContext) {
+  EXPECT_EQ(kv_config(resolved({}, model()), model(), 0).num_pages, 16);
+  EXPECT_EQ(kv_config(resolved({.context = 128}, model()), model(), 0).num_pages, 2);
+}
+
+TEST(KvConfig, OnADeviceTakesWhatFits) {
+  const EngineOptions options = resolved({.max_sequences = 8}, model());
+  EXPECT_EQ(kv_config(options, model(), 100 * kPageBytes + 1).num_pages, 100);
+  EXPECT_EQ(kv_config(options, model(), kPageBytes).num_pages, 1);
+  EXPECT_EQ(kv_config(options, model(), 1000 * kPageBytes).num_pages, 16 * 8);
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "a page takes 131072",
+               kv_config(options, model(), kPageBytes - 1));
+}
+
+TEST(KvConfig, AGivenSizeIsTakenAnywhere) {
+  const EngineOptions options = resolved({.kv_tokens = 65}, model());
+  EXPECT_EQ(kv_config(options, model(), 0).num_pages, 2);
+  EXPECT_EQ(kv_config(options, model(), kPageBytes).num_pages, 2);
+}
+
+}  // namespace
+}  // namespace hopskip

@@ -1,0 +1,49 @@
+#include "engine/warm_up.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/reference/reference_backend.h"
+#include "support/forwarding_backend.h"
+#include "support/tiny_model.h"
+
+namespace hopskip {
+namespace {
+
+// The reference, with a device's memory.
+class DeviceBackend : public ForwardingBackend {
+ public:
+  DeviceBackend()
+      : ForwardingBackend(std::make_unique<ReferenceBackend>(BackendOptions{.threads = 1})) {}
+  int64_t memory_for_kv() const override { return memory; }
+  std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    largest_step = std::max(largest_step, std::ssize(inputs.tokens));
+    return ForwardingBackend::begin_step(inputs);
+  }
+
+  int64_t memory = 0;
+  int64_t largest_step = 0;
+};
+
+// K and V of 64 tokens of the tiny model.
+constexpr int64_t kPageBytes = int64_t{2} * 2 * 2 * 8 * 64 * 2;
+
+TEST(WarmUp, TheKvCacheTakesWhatALargeStepLeaves) {
+  test::TinyModel model;
+  DeviceBackend backend;
+  backend.memory = 20 * kPageBytes;
+  const Engine engine(model.checkpoint(), backend, {.chunk_tokens = 128, .max_sequences = 4});
+  EXPECT_EQ(backend.largest_step, 128);
+  EXPECT_EQ(engine.stats().kv_pages, 20 + 2);  // the two pages of that step come back
+}
+
+TEST(WarmUp, NothingRunsWhereTheSizeIsKnown) {
+  test::TinyModel model;
+  DeviceBackend backend;
+  EXPECT_EQ(Engine(model.checkpoint(), backend).stats().kv_pages, 16);
+  backend.memory = 20 * kPageBytes;
+  EXPECT_EQ(Engine(model.checkpoint(), backend, {.kv_tokens = 640}).stats().kv_pages, 10);
+  EXPECT_EQ(backend.largest_step, 0);
+}
+
+}  // namespace
+}  // namespace hopskip
