@@ -48,6 +48,7 @@ inline std::vector<float> bf16_values(int64_t count, std::mt19937_64& random) {
 inline Matrix upload(Backend& backend, std::span<const float> values, int64_t cols,
                      MatrixKind kind) {
   const Matrix x = backend.allocate(std::ssize(values) / cols, cols, kind);
+  require_cuda(cudaDeviceSynchronize());  // the memory may have had another use
   if (kind == MatrixKind::kExact) {
     require_cuda(cudaMemcpy(x.data, values.data(), values.size_bytes(), cudaMemcpyHostToDevice));
   } else {

@@ -112,6 +112,9 @@ CudaLinear::Product& CudaLinear::product(const Key& key, const void* bias) {
   const auto x_alignment = static_cast<uint32_t>(key.x_alignment);
   const auto y_alignment = static_cast<uint32_t>(key.y_alignment);
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
+  // Parts of a sum that is split over CTAs meet in F32, not in the type of y.
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+         static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, x_alignment);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, y_alignment);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, y_alignment);
