@@ -206,13 +206,14 @@ void measure_elementwise(Meter& meter, int64_t tokens, int hidden) {
   }
   const Values<int64_t> slots(order);
   for (const bool fp8 : {false, true}) {
-    meter.measure(
-        "kv_append", tokens, fp8 ? "8 heads of 128, fp8" : "8 heads of 128",
-        static_cast<double>(tokens * kv_cols) * (fp8 ? 6.0 : 8.0), 0, [&](CudaStream stream) {
-          launch_kv_append({y.get(), y.get(), z.get(), z.get() + tokens * kv_cols, slots.get(),
-                            tokens, kv_cols, kv_cols, kv_cols, fp8, 1.0f, 1.0f},
-                           stream);
-        });
+    meter.measure("kv_append", tokens, fp8 ? "8 heads of 128, fp8" : "8 heads of 128",
+                  static_cast<double>(tokens * kv_cols) * (fp8 ? 6.0 : 8.0), 0,
+                  [&](CudaStream stream) {
+                    launch_kv_append(
+                        {y.get(), y.get() + tokens * kv_cols, z.get(), z.get() + tokens * kv_cols,
+                         slots.get(), tokens, kv_cols, kv_cols, kv_cols, fp8, 1.0f, 1.0f},
+                        stream);
+                  });
   }
   if (tokens <= 64) {
     const Floats logits(tokens * kVocab);
@@ -273,8 +274,9 @@ void measure_moe(Meter& meter, const MoeWeights& w, int64_t tokens, int block_ro
       });
   const double used = num_active.download()[0];
   const double flops = 2.0 * n * 2 * kInner;
-  const double gate_up_bytes =
-      2.0 * (used * 2 * kInner * kHidden + n + static_cast<double>(pairs) * kInner);
+  // grouped_gemv reads each token's row through row_tokens, grouped_gemm a copy for each expert.
+  const double gate_up_bytes = 2.0 * (used * 2 * kInner * kHidden + (gemm ? n : n / kChosen) +
+                                      static_cast<double>(pairs) * kInner);
   const double down_bytes =
       2.0 * (used * kInner * kHidden + n + static_cast<double>(pairs) * kInner);
   if (gemm) {

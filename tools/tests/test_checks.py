@@ -75,7 +75,7 @@ def test_documents_may_name_what_exists(tmp_path, text):
     ("`src/base/{check,gone}.h`", "does not exist"),
     ("`tools/*.cc`", "does not exist"),
     ("[other](gone.md)", "leads nowhere"),
-    ("see /work/x for it", "path of one machine"),
+    ("see /home/x for it", "path of one machine"),
     ("`/root/.cache/x`", "path of one machine")])
 def test_documents_name_the_line(tmp_path, text, words):
     problems = docs_of(tmp_path, "# Title\n\n" + text + "\n")

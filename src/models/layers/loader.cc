@@ -21,14 +21,19 @@ WeightPtr Loader::experts(std::string_view name, int64_t count, int64_t out, int
           "{}: tensor '{}' is {}, and that of expert 0 {}", checkpoint_.path, full,
           dtype_name(views.back().dtype), dtype_name(views.front().dtype));
   }
-  return backend_.load_experts(views);
+  return loaded(backend_.load_experts(views), views);
 }
 
 WeightPtr Loader::load(std::string_view name, std::initializer_list<int64_t> shape) const {
   const TensorView& view = checkpoint_.get(prefix_ + std::string(name), shape);
-  WeightPtr weight = backend_.load(view);
+  return loaded(backend_.load(view), {&view, 1});
+}
+
+WeightPtr Loader::loaded(WeightPtr weight, std::span<const TensorView> from) const {
   if (weight->is_copy()) {
-    checkpoint_.release(view);
+    for (const TensorView& view : from) {
+      checkpoint_.release(view);
+    }
   }
   return weight;
 }

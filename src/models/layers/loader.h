@@ -2,6 +2,7 @@
 #ifndef HOPSKIP_MODELS_LAYERS_LOADER_H_
 #define HOPSKIP_MODELS_LAYERS_LOADER_H_
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,8 @@ class Loader {
 
  private:
   WeightPtr load(std::string_view name, std::initializer_list<int64_t> shape) const;
+  // The weight; the file's pages behind `from` are given back where it is a copy of them.
+  WeightPtr loaded(WeightPtr weight, std::span<const TensorView> from) const;
 
   const Checkpoint& checkpoint_;
   Backend& backend_;

@@ -29,7 +29,8 @@ using CudaOpsKvAppend = test::OpsTest;
 TEST_F(CudaOpsElementwise, SiluMul) {
   for (const int64_t cols : {1, 8, 60, 768, 2051, 12288}) {
     for (const int64_t rows : {0, 1, 29}) {
-      for (const auto& [gap, shift] : {std::pair{0, 0}, std::pair{768, 16}, std::pair{3, 5}}) {
+      for (const auto& [gap, shift] :
+           {std::pair{0, 0}, std::pair{768, 16}, std::pair{3, 5}, std::pair{4, 8}}) {
         for (const bool in_place : {false, true}) {
           SCOPED_TRACE(fmt::format("{} x {}, gap {}, shift {}", rows, cols, gap, shift));
           const Layout layout{rows, cols, gap, shift};
@@ -48,9 +49,7 @@ TEST_F(CudaOpsElementwise, SiluMul) {
             for (int64_t col = 0; col < cols; ++col) {
               const double g = gate.get(row, col);
               const double want = g / (1.0 + std::exp(-g)) * up.get(row, col);
-              // e^89 is infinite in fp32: below −88.7 the kernel gives 0, at most 3e-37 · |up| off.
-              const double vanished = 1e-37 + 3e-37 * std::abs(up.get(row, col));
-              judge.compare(out.get(row, col), want, bf16_bound(want) + vanished, row, col);
+              judge.compare(out.get(row, col), want, bf16_bound(want) + 1e-37, row, col);
             }
           }
           EXPECT_EQ(judge.problem(), "");
@@ -138,7 +137,7 @@ TEST_F(CudaOpsElementwise, GatherRows) {
 TEST_F(CudaOpsArgmax, LowestOfTheLargest) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  for (const int64_t vocab : {1, 7, 1000, 8192, 49152, 151936, 151937}) {
+  for (const int64_t vocab : {1, 7, 1000, 1004, 8192, 49152, 151936, 151937}) {
     for (const auto& [gap, shift] : {std::pair{0, 0}, std::pair{4, 0}, std::pair{1, 1}}) {
       Rows<float> logits = normal_rows<float>({12, vocab, gap, shift}, random_);
       const auto any = [&] { return integer(0, vocab - 1); };

@@ -91,9 +91,7 @@ void CudaBackend::reset_workspace() {
   const DeviceScope scope(device_);
   own_->graphs.abandon();
   own_->moe.forget_scratch();
-  if (own_->workspace.reset()) {
-    own_->graphs.forget();
-  }
+  own_->graphs.forget_if([&] { return own_->workspace.reset(); });
 }
 
 WeightPtr CudaBackend::load(const TensorView& view) {
@@ -141,10 +139,9 @@ std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
                           bucket > 0 ? bucket : std::ssize(inputs.sequences));
   auto step =
       std::make_unique<CudaStep>(inputs, layout, [graphs = &own_->graphs] { graphs->abandon(); });
-  const bool moved = own_->steps.begin(*step, stream);
-  if (own_->layers.plan(step->planned(), inputs.num_heads, kv.config(), stream) || moved) {
-    own_->graphs.forget();
-  }
+  own_->graphs.forget_if([&] { return own_->steps.begin(*step, stream); });
+  own_->graphs.forget_if(
+      [&] { return own_->layers.plan(step->planned(), inputs.num_heads, kv.config(), stream); });
   own_->graphs.begin(bucket > 0 ? std::optional(StepKey{num_tokens, kv.id()}) : std::nullopt);
   return step;
 }

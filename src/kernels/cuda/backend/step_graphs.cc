@@ -9,15 +9,12 @@ namespace hopskip::cuda {
 void StepGraphs::begin(std::optional<StepKey> key) {
   abandon();
   signature_ = 0;
-  if (!key) {
+  key_ = key;
+  const auto known = key ? graphs_.find(*key) : graphs_.end();
+  if (known == graphs_.end()) {
     return;
   }
-  key_ = *key;
-  const auto [entry, is_new] = graphs_.try_emplace(key_);
-  if (is_new) {
-    return;
-  }
-  if (entry->second.graph != nullptr) {
+  if (known->second.graph != nullptr) {
     mode_ = Mode::kReplay;
     return;
   }
@@ -35,31 +32,34 @@ bool StepGraphs::launches(std::initializer_list<uint64_t> operation) {
 
 void StepGraphs::end() {
   const Mode mode = std::exchange(mode_, Mode::kDirect);
+  const std::optional<StepKey> key = std::exchange(key_, std::nullopt);
   if (mode == Mode::kDirect) {
+    if (key) {
+      graphs_.try_emplace(*key);
+    }
     return;
   }
-  Entry& entry = graphs_.at(key_);
+  auto entry = graphs_.extract(*key);  // comes back if nothing below fails
+  Entry& graph = entry.mapped();
   if (mode == Mode::kCapture) {
     cudaGraph_t captured = nullptr;
     check_cuda(cudaStreamEndCapture(stream_, &captured), "capture a step");
-    const Graph graph(captured);
+    const Graph owner(captured);
     cudaGraphExec_t exec = nullptr;
-    check_cuda(cudaGraphInstantiate(&exec, graph.get(), 0), "instantiate a step's graph");
-    entry.graph.reset(exec);
-    entry.signature = signature_;
+    check_cuda(cudaGraphInstantiate(&exec, owner.get(), 0), "instantiate a step's graph");
+    graph.graph.reset(exec);
+    graph.signature = signature_;
   }
-  if (entry.signature != signature_) {
-    graphs_.erase(key_);
-    fail(ErrorCode::kInternal,
-         "a step of {} tokens differs from the one that was captured; the next one is captured "
-         "anew",
-         key_.num_tokens);
-  }
-  check_cuda(cudaGraphLaunch(entry.graph.get(), stream_), "launch a step's graph");
+  check(graph.signature == signature_, ErrorCode::kInternal,
+        "a step of {} tokens differs from the one that was captured; the next one is captured anew",
+        key->num_tokens);
+  check_cuda(cudaGraphLaunch(graph.graph.get(), stream_), "launch a step's graph");
+  graphs_.insert(std::move(entry));
 }
 
 void StepGraphs::abandon() {
   const Mode mode = std::exchange(mode_, Mode::kDirect);
+  const std::optional<StepKey> key = std::exchange(key_, std::nullopt);
   if (mode == Mode::kCapture) {
     cudaGraph_t captured = nullptr;
     cudaStreamEndCapture(stream_, &captured);  // an error: there is nothing to destroy
@@ -67,6 +67,7 @@ void StepGraphs::abandon() {
     if (captured != nullptr) {
       cudaGraphDestroy(captured);
     }
+    graphs_.erase(*key);
   }
 }
 

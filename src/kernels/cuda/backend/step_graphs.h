@@ -35,10 +35,21 @@ class StepGraphs {
   bool launches(std::initializer_list<uint64_t> operation);
   // Throws Internal where the operations were others than when the graph was captured; Device.
   void end();
-  // Gives up the step that has begun, if any.
+  // Gives up the step that has begun, if any; a key whose capture fails starts over.
   void abandon();
-  // Addresses have changed. Not during a step.
-  void forget() { graphs_.clear(); }
+  // Runs what may move memory that graphs name, and forgets them all where it says that it did, or
+  // fails halfway. Not during a step.
+  template <typename Move>
+  void forget_if(Move moves) {
+    try {
+      if (moves()) {
+        graphs_.clear();
+      }
+    } catch (...) {
+      graphs_.clear();
+      throw;
+    }
+  }
 
   bool capturing() const { return mode_ == Mode::kCapture; }
   bool puts_off() const { return mode_ != Mode::kDirect; }
@@ -46,15 +57,15 @@ class StepGraphs {
  private:
   enum class Mode { kDirect, kCapture, kReplay };
   struct Entry {
-    GraphExec graph;  // null: seen once
+    GraphExec graph;  // null: a step has run directly
     uint64_t signature = 0;
   };
 
   cudaStream_t stream_;
-  std::map<StepKey, Entry> graphs_;
+  std::map<StepKey, Entry> graphs_;  // of keys whose first step has come to its end
   Mode mode_ = Mode::kDirect;
-  StepKey key_;
-  uint64_t signature_ = 0;  // of the operations so far
+  std::optional<StepKey> key_;  // of the step that has begun, if it has one
+  uint64_t signature_ = 0;      // of the operations so far
 };
 
 }  // namespace hopskip::cuda

@@ -23,7 +23,14 @@ Matrix Workspace::allocate(int64_t rows, int64_t cols, DType dtype) {
         ErrorCode::kOutOfMemory, "a matrix of {} x {} does not fit in memory", rows, cols);
   const size_t bytes = round_up(elements * block_bytes(dtype), kAlignment);
   if (chunks_.empty() || chunks_.back().bytes - used_ < bytes) {
-    add_chunk(std::max({bytes, capacity() / 2, kSmallestChunk}));
+    try {
+      add_chunk(std::max({bytes, capacity() / 2, kSmallestChunk}));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kOutOfMemory) {
+        throw;
+      }
+      add_chunk(bytes);  // there is no room for what may come
+    }
   }
   std::byte* data = chunks_.back().data.get() + used_;
   used_ += bytes;

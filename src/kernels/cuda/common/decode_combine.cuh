@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/pack.cuh"
+#include "kernels/cuda/common/reduce.cuh"
 #include "kernels/cuda/kernel_params.h"
 #include "kernels/cuda/ptx/sm90.cuh"
 
@@ -79,22 +80,6 @@ struct Row {
   }
 };
 
-__device__ inline float warp_max(float value) {
-  HOPSKIP_UNROLL
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(0xffffffff, value, distance));
-  }
-  return value;
-}
-
-__device__ inline float warp_sum(float value) {
-  HOPSKIP_UNROLL
-  for (int distance = 16; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(0xffffffff, value, distance);
-  }
-  return value;
-}
-
 // The whole of one row from its parts, in an order that depends on their number alone. g_out and
 // g_lse: of part 0; the strides lead to the next part. Returns the LSE in log2 units.
 template <int kHeadDim>
@@ -105,7 +90,7 @@ __device__ __forceinline__ float merge_row(const float* g_out, int64_t out_strid
   for (int part = lane; part < parts; part += 32) {
     largest = fmaxf(largest, g_lse[part * lse_stride]);
   }
-  largest = warp_max(largest);
+  largest = lanes_max<32>(largest);
   row = {};
   if (largest == -INFINITY) {
     return largest;
@@ -120,7 +105,7 @@ __device__ __forceinline__ float merge_row(const float* g_out, int64_t out_strid
       row.add(g_out + (base + i) * out_stride, lane, __shfl_sync(0xffffffff, weight, i));
     }
   }
-  sum = warp_sum(sum);
+  sum = lanes_sum<32>(sum);
   HOPSKIP_UNROLL
   for (float& value : row.value) {
     value /= sum;

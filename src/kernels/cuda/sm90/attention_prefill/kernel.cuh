@@ -44,8 +44,6 @@ struct PrefillKernel {
   using Types = PrefillTypes<T, kHeadDim>;
   using Products = PrefillProducts<T, kHeadDim>;
   using Shared = typename Types::Shared;
-  template <int kStages>
-  using Ring = typename Types::template Ring<kStages>;
   static constexpr PrefillConfig kConfig = Types::kConfig;
   static constexpr int kConsumers = kConfig.consumers;
   static constexpr int kRows = Types::kRows;

@@ -16,8 +16,6 @@ template <typename T, int kHeadDim>
 struct PrefillProducer {
   using Types = PrefillTypes<T, kHeadDim>;
   using Shared = typename Types::Shared;
-  template <int kStages>
-  using Ring = typename Types::template Ring<kStages>;
   static constexpr int kRows = Types::kRows;
   static constexpr int kKeys = Types::kKeys;
   static constexpr int kPanels = Types::kPanels;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/common/ring.cuh"
 #include "kernels/cuda/kernel_params.h"
 #include "kernels/cuda/sm90/attention_prefill/config.h"
 
@@ -75,19 +76,6 @@ struct PrefillTypes {
   static __device__ VisitOrder visit_order(const AttentionArgs& args) {
     return args.window > 0 ? kPrefillWindowOrder : kPrefillOrder;
   }
-
-  // A position in a ring of stages.
-  template <int kStages>
-  struct Ring {
-    int stage = 0;
-    uint32_t phase = 0;
-    __device__ void advance() {
-      if (++stage == kStages) {
-        stage = 0;
-        phase ^= 1;
-      }
-    }
-  };
 };
 
 }  // namespace hopskip::cuda::sm90

@@ -21,6 +21,8 @@
 
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/pack.cuh"
+#include "kernels/cuda/common/ring.cuh"
+#include "kernels/cuda/common/silu.cuh"
 #include "kernels/cuda/ptx/sm90.cuh"
 #include "kernels/cuda/ptx/wgmma.cuh"
 #include "kernels/cuda/sm90/grouped_gemm/config.h"
@@ -69,18 +71,6 @@ struct GemmKernel {
     return {args.block_experts[block], block * kGroupedGemmRows, number % in_block * kTileCols};
   }
 
-  // A position in the ring.
-  struct Ring {
-    int stage = 0;
-    uint32_t phase = 0;
-    __device__ void advance() {
-      if (++stage == kGemmStages) {
-        stage = 0;
-        phase ^= 1;
-      }
-    }
-  };
-
   static __device__ int steps_of(const GroupedGemmArgs& args) {
     return (args.in + kGemmDepth - 1) / kGemmDepth;
   }
@@ -89,7 +79,7 @@ struct GemmKernel {
 
   static __device__ void produce(const GroupedGemmArgs& args, const GemmMaps& maps, Shared& s) {
     const int steps = steps_of(args);
-    Ring ring;
+    Ring<kGemmStages> ring;
     Tile tile = find_tile(args, 0);
     for (int n = 1; tile.expert >= 0; ++n) {
       const Tile next = find_tile(args, n);
@@ -119,7 +109,7 @@ struct GemmKernel {
     const int row0;         // this thread's row h = 0, in the tile
     const uint64_t desc_a;  // of stage 0
     const uint64_t desc_b;
-    Ring ring;
+    Ring<kGemmStages> ring;
     float r_c[kGemmCols / 2];
 
     __device__ Consumer(const GroupedGemmArgs& args_in, Shared& shared, int group)
@@ -181,7 +171,6 @@ struct GemmKernel {
         return pack2<T>(c[0], c[1]);
       }
     }
-    static __device__ float silu(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
 
     // The first `rows` rows exist.
     __device__ void write(const Tile& tile, int rows) const {

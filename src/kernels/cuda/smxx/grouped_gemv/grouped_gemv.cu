@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/common/chunk.cuh"
+#include "kernels/cuda/common/silu.cuh"
 #include "kernels/cuda/common/tensor_map.h"
 #include "kernels/cuda/ptx/sm80.cuh"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
@@ -124,7 +125,7 @@ __device__ void multiply(const GroupedGemvArgs& args, GemvShared& s, const __nv_
     };
     float value = whole(row);
     if constexpr (kGated) {
-      value = value / (1.0f + expf(-value)) * whole(16 + row);
+      value = silu(value) * whole(16 + row);
     }
     if (rows.first[0] + row < out) {
       static_cast<__nv_bfloat16*>(args.c)[int64_t{first_row + token} * out + rows.first[0] + row] =

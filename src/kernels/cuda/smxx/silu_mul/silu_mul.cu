@@ -1,4 +1,5 @@
 #include "kernels/cuda/common/chunk.cuh"
+#include "kernels/cuda/common/silu.cuh"
 #include "kernels/cuda/common/tensor_map.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
 
@@ -22,7 +23,7 @@ __global__ void __launch_bounds__(kThreads) silu_mul(const SiluMulArgs args, boo
                lines, up);
     HOPSKIP_UNROLL
     for (int i = 0; i < kChunk; ++i) {
-      up[i] *= gate[i] / (1.0f + expf(-gate[i]));
+      up[i] *= silu(gate[i]);
     }
     store_chunk(static_cast<__nv_bfloat16*>(args.out) + row * args.out_stride + col, count, lines,
                 up);
