@@ -232,7 +232,8 @@ constexpr int kHidden = 2048;
 constexpr int kInner = 768;
 
 struct MoeWeights {
-  Bf16s gate_up{int64_t{kExperts} * 2 * kInner * kHidden};
+  Bf16s gate{int64_t{kExperts} * kInner * kHidden};
+  Bf16s up{int64_t{kExperts} * kInner * kHidden};
   Bf16s down{int64_t{kExperts} * kHidden * kInner};
 };
 
@@ -286,35 +287,35 @@ void measure_moe(Meter& meter, const MoeWeights& w, int64_t tokens, int block_ro
                                         max_rows, kHidden, kHidden, kHidden, 2},
                                        stream);
                   });
-    GroupedGemmArgs args{gathered.get(), w.gate_up.get(), inner.get(), blocks.get(),
-                         offsets.get(),  counts.get(),    max_rows,    kExperts,
-                         kHidden,        2 * kInner,      true};
+    GroupedGemmArgs args{gathered.get(), w.gate.get(),  w.up.get(),   inner.get(),
+                         blocks.get(),   offsets.get(), counts.get(), max_rows,
+                         kExperts,       kHidden,       kInner};
     meter.measure("grouped_gemm", tokens, "gate, up, silu", gate_up_bytes, flops,
                   [&](CudaStream stream) { launch_grouped_gemm(args, stream); });
     args.a = inner.get();
     args.b = w.down.get();
+    args.b_up = nullptr;
     args.c = y.get();
     args.in = kInner;
     args.out = kHidden;
-    args.gated = false;
     meter.measure("grouped_gemm", tokens, "down", down_bytes, flops / 2,
                   [&](CudaStream stream) { launch_grouped_gemm(args, stream); });
   } else {
     const auto max_active = static_cast<int32_t>(std::min<int64_t>(kExperts, pairs));
-    GroupedGemvArgs args{x.get(),       row_tokens.get(), w.gate_up.get(), inner.get(),
-                         offsets.get(), counts.get(),     active.get(),    num_active.get(),
-                         kHidden,       max_active,       kHidden,         2 * kInner,
-                         true};
+    GroupedGemvArgs args{
+        x.get(),       row_tokens.get(), w.gate.get(), w.up.get(),       inner.get(),
+        offsets.get(), counts.get(),     active.get(), num_active.get(), kHidden,
+        max_active,    kHidden,          kInner};
     meter.measure("grouped_gemv", tokens, "gate, up, silu", gate_up_bytes, flops,
                   [&](CudaStream stream) { launch_grouped_gemv(args, stream); });
     args.a = inner.get();
     args.a_rows = nullptr;
     args.a_stride = kInner;
     args.b = w.down.get();
+    args.b_up = nullptr;
     args.c = y.get();
     args.in = kInner;
     args.out = kHidden;
-    args.gated = false;
     meter.measure("grouped_gemv", tokens, "down", down_bytes, flops / 2,
                   [&](CudaStream stream) { launch_grouped_gemv(args, stream); });
   }

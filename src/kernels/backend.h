@@ -173,6 +173,13 @@ struct ExpertWeights {
   const Weight* down = nullptr;  // [E · H][I]
 };
 
+// Norms of the heads of q and k (as in transformers' Qwen3Attention), [head_dim] each; null: none.
+struct HeadNorms {
+  const Weight* q = nullptr;
+  const Weight* k = nullptr;
+  float eps = 0.0f;
+};
+
 struct MoeRouting {
   int64_t top_k = 0;      // experts of a token, 1..E
   bool normalize = true;  // the weights of a token's experts are scaled to sum to 1
@@ -218,12 +225,20 @@ class Backend {
   virtual void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) = 0;
   // out = silu(gate) · up, element-wise, of activations; out may be gate.
   virtual void silu_mul(Matrix gate, Matrix up, Matrix out) = 0;
+  // gate.y = silu(x · gate.wᵀ + gate.bias) · (x · up.wᵀ + up.bias), activations of one shape,
+  // without accumulate; up.y is scratch. Unless it is overridden: linear() and silu_mul().
+  virtual void gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up);
   // y[i] = x[rows[i]] for the rows that are wanted; x [T], y [num_rows()].
   virtual void gather_rows(const Step& step, Matrix x, Matrix y) = 0;
 
   // For each layer: k, v [T][num_kv_heads · head_dim] go to each sequence's last q_len positions …
   virtual void kv_append(Step& step, int layer, Matrix k, Matrix v) = 0;
-  // … and out = attention of q over the cache; q, out [T][num_heads · head_dim], activations.
+  // … which this does, too, after it has normalised each head of q and k (rms_norm), where
+  // there are norms, and rotated q and k (rope); q [T][heads · head_dim] in place, k may hold
+  // anything afterwards. Unless it is overridden: those operations one by one. Then comes …
+  virtual void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                                 const HeadNorms& norms, const Rope& rope);
+  // … out = attention of q over the cache; q, out [T][num_heads · head_dim], activations.
   virtual void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                          const AttentionDebug& debug = {}) = 0;
   // The plan attention() follows in a phase; the reference replays it.

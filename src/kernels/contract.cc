@@ -87,6 +87,13 @@ void check_silu_mul(Matrix gate, Matrix up, Matrix out) {
   check_same_shape("silu_mul", gate, out);
 }
 
+void check_gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
+  const LinearTerm both[] = {gate, up};
+  check_linear(x, both);
+  check_same_shape("gated_linear", gate.y, up.y);
+  check(!gate.accumulate && !up.accumulate, kInvalid, "gated_linear: it does not accumulate");
+}
+
 void check_gather_rows(const Step& step, Matrix x, Matrix y) {
   check_tokens("gather_rows", step, x);
   check(y.rows == step.num_rows() && y.cols == x.cols && y.dtype == x.dtype, kInvalid,

@@ -20,10 +20,7 @@ Mlp::Mlp(const Loader& load, const ModelConfig& config) {
 void Mlp::forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const {
   auto& [gate, up] = scratch;
   gate.rows = up.rows = x.rows;
-  const LinearTerm gate_up[] = {{gate_.get(), gate_bias_.get(), gate},
-                                {up_.get(), up_bias_.get(), up}};
-  backend.linear(x, gate_up);
-  backend.silu_mul(gate, up, gate);
+  backend.gated_linear(x, {gate_.get(), gate_bias_.get(), gate}, {up_.get(), up_bias_.get(), up});
   const LinearTerm down{down_.get(), down_bias_.get(), residual, true};
   backend.linear(gate, {&down, 1});
 }

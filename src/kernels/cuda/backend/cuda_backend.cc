@@ -15,6 +15,7 @@
 #include "kernels/cuda/smxx/kv_append/launch.h"
 #include "kernels/cuda/smxx/rms_norm/launch.h"
 #include "kernels/cuda/smxx/rope/launch.h"
+#include "kernels/cuda/smxx/rotate_append/launch.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
 
 namespace hopskip::cuda {
@@ -38,6 +39,8 @@ enum Operation : uint64_t {
   kKvAppend,
   kAttention,
   kMoe,
+  kGatedLinear,
+  kRotateAppend,
 };
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
@@ -200,12 +203,28 @@ void CudaBackend::rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) 
 void CudaBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
   check_linear(x, terms);
   check_bf16("linear", {x});
-  const DeviceScope scope(device_);
+  bool launches = true;
   for (const LinearTerm& term : terms) {
-    if (own_->graphs.launches({kLinear, address(x.data), static_cast<uint64_t>(x.rows),
-                               address(cuda_weight(*term.w).bf16()), address(term.y.data)})) {
-      own_->linear(x, term, own_->stream.get());
-    }
+    launches = own_->graphs.launches({kLinear, address(x.data), static_cast<uint64_t>(x.rows),
+                                      address(cuda_weight(*term.w).bf16()), address(term.y.data)});
+  }
+  if (launches) {
+    const DeviceScope scope(device_);
+    own_->linear(x, terms, own_->stream.get());
+  }
+}
+
+void CudaBackend::gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
+  check_gated_linear(x, gate, up);
+  check_bf16("gated_linear", {x, gate.y, up.y});
+  if (!own_->linear.takes_gated(x, gate, up)) {
+    Backend::gated_linear(x, gate, up);
+    return;
+  }
+  if (own_->graphs.launches({kGatedLinear, address(x.data), static_cast<uint64_t>(x.rows),
+                             address(cuda_weight(*gate.w).bf16()), address(gate.y.data)})) {
+    const DeviceScope scope(device_);
+    own_->linear.gated(x, gate, up, own_->stream.get());
   }
 }
 
@@ -300,6 +319,54 @@ void CudaBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
   if (own_->graphs.launches({kKvAppend, address(args.k), address(args.v), address(args.k_cache)})) {
     const DeviceScope scope(device_);
     launch_kv_append(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v,
+                                    int head_dim, const HeadNorms& norms, const Rope& rope) {
+  const bool lines = std::ranges::all_of(
+      std::initializer_list<Matrix>{q, k, v},
+      [](const Matrix& x) { return address(x.data) % 16 == 0 && x.stride % 8 == 0; });
+  if (!lines || !rotates_and_appends(head_dim, std::ssize(rope.inv_freq), rope.interleaved)) {
+    Backend::rotate_and_append(step, layer, q, k, v, head_dim, norms, rope);
+    return;
+  }
+  check_rope(step, q, head_dim, rope);
+  check_kv_append(step, layer, k, v);
+  check_bf16("rotate_and_append", {q, k, v});
+  const auto& kv = own_cast<const CudaKvStorage>(step.kv(), "KV storage");
+  const auto norm = [&](Matrix x, const Weight* weight) -> const float* {
+    if (weight == nullptr) {
+      return nullptr;
+    }
+    const Matrix heads = x.split_cols(x.cols / head_dim);
+    check_rms_norm(heads, *weight, heads);
+    return cuda_weight(*weight).vector();
+  };
+  const DeviceScope scope(device_);
+  const StepLayout& layout = own(step).layout();
+  const RotateAppendArgs args{.q = q.data,
+                              .k = k.data,
+                              .v = v.data,
+                              .q_stride = q.stride,
+                              .k_stride = k.stride,
+                              .v_stride = v.stride,
+                              .q_norm = norm(q, norms.q),
+                              .k_norm = norm(k, norms.k),
+                              .positions = own_->steps.input<int32_t>(layout.positions),
+                              .inv_freq = frequencies(rope),
+                              .k_cache = kv.keys(layer),
+                              .v_cache = kv.values(layer),
+                              .slots = own_->steps.input<int64_t>(layout.slots),
+                              .tokens = q.rows,
+                              .q_heads = static_cast<int32_t>(q.cols / head_dim),
+                              .kv_heads = static_cast<int32_t>(k.cols / head_dim),
+                              .head_dim = head_dim,
+                              .eps = norms.eps,
+                              .magnitude = rope.magnitude};
+  if (own_->graphs.launches({kRotateAppend, address(args.q), address(args.k), address(args.k_cache),
+                             address(args.q_norm), address(args.inv_freq)})) {
+    launch_rotate_append(args, own_->stream.get());
   }
 }
 

@@ -44,9 +44,12 @@ class CudaBackend final : public Backend {
   void linear(Matrix x, std::span<const LinearTerm> terms) override;
   void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override;
   void silu_mul(Matrix gate, Matrix up, Matrix out) override;
+  void gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) override;
   void gather_rows(const Step& step, Matrix x, Matrix y) override;
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
+  void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                         const HeadNorms& norms, const Rope& rope) override;
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override;
   TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/backend/weights.h"
+#include "kernels/cuda/smxx/gemv/launch.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -26,6 +27,36 @@ void set(const CublasLt& library, cublasLtMatmulDesc_t desc,
          cublasLtMatmulDescAttributes_t attribute, const T& value) {
   check_cublas(library.MatmulDescSetAttribute(desc, attribute, &value, sizeof(value)),
                "describe a product");
+}
+
+// From here on cuBLASLt is faster (docs/kernels/gpu_ops.md).
+constexpr int64_t kFewTokens = kGemvMaxTokens;
+
+bool fits_gemv(Matrix x) {
+  return x.rows <= kFewTokens && x.cols % 8 == 0 && x.stride % 8 == 0 &&
+         reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+}
+
+GemvTerm gemv_term(const LinearTerm& term) {
+  return {.w = cuda_weight(*term.w).bf16(),
+          .bias = term.bias != nullptr ? cuda_weight(*term.bias).vector() : nullptr,
+          .y = term.y.data,
+          .y_stride = term.y.stride,
+          .out = static_cast<int32_t>(term.w->rows()),
+          .y_is_f32 = term.y.dtype == DType::kF32,
+          .accumulate = term.accumulate};
+}
+
+void launch_few(Matrix x, std::span<const LinearTerm> terms, bool gated, cudaStream_t stream) {
+  GemvArgs args{.x = x.data,
+                .x_stride = x.stride,
+                .tokens = static_cast<int32_t>(x.rows),
+                .in = static_cast<int32_t>(x.cols),
+                .num_terms = static_cast<int32_t>(terms.size()),
+                .gated = gated,
+                .terms = {}};
+  std::ranges::transform(terms, args.terms, gemv_term);
+  launch_gemv(args, stream);
 }
 
 // Owner of a descriptor.
@@ -131,10 +162,33 @@ CudaLinear::Product& CudaLinear::product(const Key& key, const void* bias) {
   return *(products_[key] = std::move(product));
 }
 
-void CudaLinear::operator()(Matrix x, const LinearTerm& term, cudaStream_t stream) {
+void CudaLinear::operator()(Matrix x, std::span<const LinearTerm> terms, cudaStream_t stream) {
   if (x.rows == 0) {
     return;
   }
+  if (fits_gemv(x)) {
+    for (size_t i = 0; i < terms.size(); i += kGemvMaxTerms) {
+      launch_few(x, terms.subspan(i, std::min<size_t>(kGemvMaxTerms, terms.size() - i)), false,
+                 stream);
+    }
+    return;
+  }
+  for (const LinearTerm& term : terms) {
+    multiply(x, term, stream);
+  }
+}
+
+bool CudaLinear::takes_gated(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
+  return fits_gemv(x) && gate.w->rows() == up.w->rows();
+}
+
+void CudaLinear::gated(Matrix x, const LinearTerm& gate, const LinearTerm& up,
+                       cudaStream_t stream) const {
+  const LinearTerm both[] = {gate, up};
+  launch_few(x, both, true, stream);
+}
+
+void CudaLinear::multiply(Matrix x, const LinearTerm& term, cudaStream_t stream) {
   const CudaWeight& w = cuda_weight(*term.w);
   const bool y_is_f32 = term.y.dtype == DType::kF32;
   const void* bias = nullptr;

@@ -1,10 +1,12 @@
-// linear() on a GPU: one cuBLASLt product for each term.
+// linear() on a GPU: few tokens by a kernel of ours that reads the weights of all terms in one
+// launch, many by one cuBLASLt product for each term.
 #ifndef HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_
 #define HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_
 
 #include <compare>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/cublas_lt.h"
@@ -22,7 +24,11 @@ class CudaLinear {
 
   // y (+)= x · wᵀ (+ bias): x BF16, y BF16 or F32, sums in F32. Shapes have been checked. Throws
   // Unsupported for a shape that cuBLASLt has nothing for, Device.
-  void operator()(Matrix x, const LinearTerm& term, cudaStream_t stream);
+  void operator()(Matrix x, std::span<const LinearTerm> terms, cudaStream_t stream);
+
+  // Backend::gated_linear() in one launch, for those that takes_gated().
+  static bool takes_gated(Matrix x, const LinearTerm& gate, const LinearTerm& up);
+  void gated(Matrix x, const LinearTerm& gate, const LinearTerm& up, cudaStream_t stream) const;
 
  private:
   // What decides the choice of a kernel.
@@ -36,6 +42,7 @@ class CudaLinear {
   struct Product;  // descriptors and the chosen algorithm
 
   Product& product(const Key& key, const void* bias);
+  void multiply(Matrix x, const LinearTerm& term, cudaStream_t stream);
 
   const CublasLt& library_;
   cublasLtHandle_t handle_ = nullptr;

@@ -1,4 +1,4 @@
-// The mixture of experts of the CUDA backend: routing, sorting by expert, three grouped products
+// The mixture of experts of the CUDA backend: routing, sorting by expert, two grouped products
 // and the weighted sum, without a word to the host in between.
 #ifndef HOPSKIP_KERNELS_CUDA_BACKEND_MOE_H_
 #define HOPSKIP_KERNELS_CUDA_BACKEND_MOE_H_
@@ -42,12 +42,12 @@ class CudaMoe {
     float* weights;  // [tokens][top_k]
     MoeLayout layout;
     Matrix gathered;  // [max_rows][hidden], by_blocks only: each row's token
-    Matrix gate, up;  // [max_rows][inner]
+    Matrix inner;     // [max_rows][inner]: silu(gate) · up
     Matrix down;      // [max_rows][hidden]
   };
 
-  void multiply(const void* a, const int32_t* a_rows, int64_t a_stride, const Weight& w, void* c,
-                CudaStream stream) const;
+  void multiply(const void* a, const int32_t* a_rows, int64_t a_stride, const Weight& w,
+                const Weight* up, void* c, CudaStream stream) const;
 
   bool has_wgmma_;
   std::optional<Scratch> scratch_;

@@ -1,7 +1,7 @@
 #include <cmath>
 
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/reduce.cuh"
-#include "kernels/cuda/common/tensor_map.h"
 #include "kernels/cuda/smxx/moe_route/launch.h"
 
 namespace hopskip::cuda {
@@ -12,6 +12,8 @@ constexpr int kHeld = 8;  // logits of a lane: expert lane + 32 · i
 
 // A warp routes a token: lane j ends up with the j-th choice.
 __global__ void __launch_bounds__(kThreads) moe_route(const MoeRouteArgs args) {
+  let_next_start();
+  wait_for_previous();
   const int64_t token = blockIdx.x * int64_t{kThreads / 32} + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   if (token >= args.tokens) {
@@ -82,8 +84,7 @@ void launch_moe_route(const MoeRouteArgs& args, CudaStream stream) {
   }
   constexpr int kTokens = smxx::kThreads / 32;
   const auto ctas = static_cast<unsigned>((args.tokens + kTokens - 1) / kTokens);
-  smxx::moe_route<<<ctas, smxx::kThreads, 0, stream>>>(args);
-  check_launch(cudaGetLastError(), "moe_route");
+  launch_overlapped("moe_route", smxx::moe_route, dim3(ctas), smxx::kThreads, 0, stream, args);
 }
 
 }  // namespace hopskip::cuda

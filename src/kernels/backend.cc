@@ -1,0 +1,27 @@
+// Operations that are others in a row, for backends that have nothing better.
+#include "kernels/backend.h"
+
+namespace hopskip {
+
+void Backend::gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
+  const LinearTerm both[] = {gate, up};
+  linear(x, both);
+  silu_mul(gate.y, up.y, gate.y);
+}
+
+void Backend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                                const HeadNorms& norms, const Rope& rope) {
+  const auto normalise = [&](Matrix x, const Weight* norm) {
+    if (norm != nullptr) {
+      const Matrix heads = x.split_cols(x.cols / head_dim);
+      rms_norm(heads, *norm, norms.eps, heads);
+    }
+  };
+  normalise(q, norms.q);
+  normalise(k, norms.k);
+  this->rope(step, q, head_dim, rope);
+  this->rope(step, k, head_dim, rope);
+  kv_append(step, layer, k, v);
+}
+
+}  // namespace hopskip
