@@ -166,6 +166,7 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   if constexpr (kOverlap) {
+    ptx::launch_dependents();
     ptx::wait_for_launcher();
   }
   const int num_items = *args.num_items;
