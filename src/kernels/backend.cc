@@ -3,12 +3,6 @@
 
 namespace hopskip {
 
-void Backend::gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
-  const LinearTerm both[] = {gate, up};
-  linear(x, both);
-  silu_mul(gate.y, up.y, gate.y);
-}
-
 void Backend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
                                 const HeadNorms& norms, const Rope& rope) {
   const auto normalise = [&](Matrix x, const Weight* norm) {
@@ -22,6 +16,25 @@ void Backend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matri
   this->rope(step, q, head_dim, rope);
   this->rope(step, k, head_dim, rope);
   kv_append(step, layer, k, v);
+}
+
+void Backend::norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) {
+  rms_norm(in.x, *in.norm, in.eps, in.y);
+  linear(in.y, terms);
+}
+
+void Backend::norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                                const LinearTerm& up) {
+  const LinearTerm both[] = {gate, up};
+  norm_linear(in, both);
+  silu_mul(gate.y, up.y, gate.y);
+}
+
+void Backend::norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
+                       const ExpertWeights& w, const MoeRouting& routing) {
+  const LinearTerm term{&router, nullptr, logits};
+  norm_linear(in, {&term, 1});
+  moe(in.y, logits, w, routing, in.x);
 }
 
 }  // namespace hopskip

@@ -173,6 +173,14 @@ struct ExpertWeights {
   const Weight* down = nullptr;  // [E · H][I]
 };
 
+// The input of a block of a layer: an RMS norm of the residual stream.
+struct NormedInput {
+  Matrix x;                      // exact
+  const Weight* norm = nullptr;  // [cols]
+  float eps = 0.0f;
+  Matrix y;  // an activation of x's shape: scratch, which may hold anything afterwards
+};
+
 // Norms of the heads of q and k (as in transformers' Qwen3Attention), [head_dim] each; null: none.
 struct HeadNorms {
   const Weight* q = nullptr;
@@ -225,9 +233,6 @@ class Backend {
   virtual void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) = 0;
   // out = silu(gate) · up, element-wise, of activations; out may be gate.
   virtual void silu_mul(Matrix gate, Matrix up, Matrix out) = 0;
-  // gate.y = silu(x · gate.wᵀ + gate.bias) · (x · up.wᵀ + up.bias), activations of one shape,
-  // without accumulate; up.y is scratch. Unless it is overridden: linear() and silu_mul().
-  virtual void gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up);
   // y[i] = x[rows[i]] for the rows that are wanted; x [T], y [num_rows()].
   virtual void gather_rows(const Step& step, Matrix x, Matrix y) = 0;
 
@@ -259,6 +264,19 @@ class Backend {
   // choice is made where the logits are, and no caller waits for it.
   virtual void moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
                    const MoeRouting& routing, Matrix residual) = 0;
+
+  // Operations in a row, which a GPU does in fewer launches where there are few tokens. Unless they
+  // are overridden: rms_norm() to in.y, then …
+  // … linear() of in.y.
+  virtual void norm_linear(const NormedInput& in, std::span<const LinearTerm> terms);
+  // … linear() of both and silu_mul() to gate.y. Activations of one shape, without accumulate; up.y
+  // is scratch.
+  virtual void norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                                 const LinearTerm& up);
+  // … linear() with the router [E][H] to `logits`, exact [T][E], which is scratch, and moe() of
+  // in.y; the residual stream is in.x.
+  virtual void norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
+                        const ExpertWeights& w, const MoeRouting& routing);
 };
 
 struct BackendOptions {

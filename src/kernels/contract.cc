@@ -87,11 +87,17 @@ void check_silu_mul(Matrix gate, Matrix up, Matrix out) {
   check_same_shape("silu_mul", gate, out);
 }
 
-void check_gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
+void check_norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) {
+  check(in.norm != nullptr, kInvalid, "norm_linear: no norm");
+  check_rms_norm(in.x, *in.norm, in.y);
+  check_linear(in.y, terms);
+}
+
+void check_norm_gated_linear(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up) {
   const LinearTerm both[] = {gate, up};
-  check_linear(x, both);
-  check_same_shape("gated_linear", gate.y, up.y);
-  check(!gate.accumulate && !up.accumulate, kInvalid, "gated_linear: it does not accumulate");
+  check_norm_linear(in, both);
+  check_same_shape("norm_gated_linear", gate.y, up.y);
+  check(!gate.accumulate && !up.accumulate, kInvalid, "norm_gated_linear: it does not accumulate");
 }
 
 void check_gather_rows(const Step& step, Matrix x, Matrix y) {

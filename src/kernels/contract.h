@@ -25,7 +25,8 @@ void check_rms_norm(Matrix x, const Weight& weight, Matrix y);
 void check_linear(Matrix x, std::span<const LinearTerm> terms);
 void check_rope(const Step& step, Matrix x, int head_dim, const Rope& rope);
 void check_silu_mul(Matrix gate, Matrix up, Matrix out);
-void check_gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up);
+void check_norm_linear(const NormedInput& in, std::span<const LinearTerm> terms);
+void check_norm_gated_linear(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up);
 void check_gather_rows(const Step& step, Matrix x, Matrix y);
 
 void check_kv_config(const KvConfig& config);

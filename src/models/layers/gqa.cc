@@ -41,12 +41,12 @@ Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
   k_norm_ = load.vector_if(config.qk_norm, "k_norm.weight", config.head_dim);
 }
 
-void Gqa::forward(Backend& backend, Step& step, Matrix x, int layer, const Rope& rope,
+void Gqa::forward(Backend& backend, Step& step, const NormedInput& in, int layer, const Rope& rope,
                   const Scratch& scratch) const {
   const auto& [q, k, v, attended] = scratch;
   const LinearTerm qkv[] = {
       {q_.get(), q_bias_.get(), q}, {k_.get(), k_bias_.get(), k}, {v_.get(), v_bias_.get(), v}};
-  backend.linear(x, qkv);
+  backend.norm_linear(in, qkv);
   backend.rotate_and_append(step, layer, q, k, v, shape_.head_dim,
                             {q_norm_.get(), k_norm_.get(), eps_}, rope);
   backend.attention(step, shape_, layer, q, attended);

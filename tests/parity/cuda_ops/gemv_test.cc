@@ -114,6 +114,57 @@ TEST_F(CudaOpsDenseGemv, EveryTerm) {
   }
 }
 
+// The norm of the input in the same launch.
+TEST_F(CudaOpsDenseGemv, Normed) {
+  constexpr float kEps = 1e-5f;
+  struct Shape {
+    int in, out;
+  };
+  for (const auto& [in, out] : {Shape{2048, 300}, Shape{4096, 4300}, Shape{264, 40}}) {
+    for (const int tokens : {1, 2, 5, 8}) {
+      ASSERT_TRUE(gemv_takes_norm(tokens, in));
+      const Rows<float> x = normal_rows<float>({tokens, in, 8, 0}, random_, 30.0f);
+      const std::vector<float> norm = normal_rows<float>({1, in, 0, 0}, random_).values;
+      const float scale = 1.0f / std::sqrt(static_cast<float>(in));
+      const Rows<bf16> w = normal_rows<bf16>({out, in, 0, 0}, random_, scale);
+      const DeviceRows<float> device_x(x);
+      const DeviceRows<bf16> device_w(w);
+      const DeviceArray<float> device_norm(norm);
+      const DeviceRows<float> y(Layout{tokens, out, 0, 0});
+      GemvArgs args{.x = device_x.data(),
+                    .x_stride = x.layout.stride(),
+                    .tokens = tokens,
+                    .in = in,
+                    .norm = device_norm.data(),
+                    .eps = kEps,
+                    .num_terms = 1};
+      args.terms[0] = {
+          .w = device_w.data(), .y = y.data(), .y_stride = out, .out = out, .y_is_f32 = true};
+      launch_gemv(args, nullptr);
+      const Rows<float> got = y.download();
+      Judge judge;
+      for (int64_t token = 0; token < tokens; ++token) {
+        double squares = 0.0;
+        for (int k = 0; k < in; ++k) {
+          squares += double{x.get(token, k)} * x.get(token, k);
+        }
+        const double factor = 1.0 / std::sqrt(squares / in + kEps);
+        std::vector<bf16> normed(in);  // before the factor, as the kernel rounds it
+        for (int k = 0; k < in; ++k) {
+          normed[k] = bf16(static_cast<float>(x.get(token, k)) * norm[k]);
+        }
+        const std::vector<Product> want = expert_row(&normed[0], &w.values[0], nullptr, in, out);
+        for (int row = 0; row < out; ++row) {
+          const double value = factor * want[row].value;
+          judge.compare(got.get(token, row), value,
+                        factor * want[row].slack + 4e-6 * std::abs(value), token, row);
+        }
+      }
+      EXPECT_EQ(judge.problem(), "") << in << " to " << out << ", " << tokens << " tokens";
+    }
+  }
+}
+
 TEST_F(CudaOpsDenseGemv, Gated) {
   struct Shape {
     int in, out;

@@ -39,7 +39,9 @@ enum Operation : uint64_t {
   kKvAppend,
   kAttention,
   kMoe,
-  kGatedLinear,
+  kNormLinear,
+  kNormGatedLinear,
+  kNormMoe,
   kRotateAppend,
 };
 
@@ -211,20 +213,6 @@ void CudaBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
   if (launches) {
     const DeviceScope scope(device_);
     own_->linear(x, terms, own_->stream.get());
-  }
-}
-
-void CudaBackend::gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
-  check_gated_linear(x, gate, up);
-  check_bf16("gated_linear", {x, gate.y, up.y});
-  if (!own_->linear.takes_gated(x, gate, up)) {
-    Backend::gated_linear(x, gate, up);
-    return;
-  }
-  if (own_->graphs.launches({kGatedLinear, address(x.data), static_cast<uint64_t>(x.rows),
-                             address(cuda_weight(*gate.w).bf16()), address(gate.y.data)})) {
-    const DeviceScope scope(device_);
-    own_->linear.gated(x, gate, up, own_->stream.get());
   }
 }
 
@@ -451,6 +439,63 @@ void CudaBackend::moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
   if (own_->graphs.launches({kMoe, address(x.data), address(cuda_weight(*w.gate).bf16()),
                              address(residual.data), static_cast<uint64_t>(x.rows)})) {
     own_->moe(x, router_logits, w, routing, residual, own_->stream.get());
+  }
+}
+
+void CudaBackend::norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) {
+  if (!CudaLinear::takes_norm(in)) {
+    Backend::norm_linear(in, terms);
+    return;
+  }
+  check_norm_linear(in, terms);
+  bool launches = true;
+  for (const LinearTerm& term : terms) {
+    launches = own_->graphs.launches({kNormLinear, address(in.x.data), address(in.norm),
+                                      static_cast<uint64_t>(in.x.rows), address(term.w),
+                                      address(term.y.data)});
+  }
+  if (launches) {
+    const DeviceScope scope(device_);
+    own_->linear.normed(in, terms, own_->stream.get());
+  }
+}
+
+void CudaBackend::norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                                    const LinearTerm& up) {
+  check_norm_gated_linear(in, gate, up);
+  check_bf16("norm_gated_linear", {in.y, gate.y, up.y});
+  const bool takes_norm = CudaLinear::takes_norm(in);
+  if (!takes_norm && !CudaLinear::takes(in.y)) {
+    Backend::norm_gated_linear(in, gate, up);
+    return;
+  }
+  if (!takes_norm) {
+    rms_norm(in.x, *in.norm, in.eps, in.y);
+  }
+  if (own_->graphs.launches({kNormGatedLinear, address(in.x.data), address(in.norm),
+                             static_cast<uint64_t>(in.x.rows), address(gate.w),
+                             address(gate.y.data)})) {
+    const DeviceScope scope(device_);
+    own_->linear.gated(in, gate, up, own_->stream.get());
+  }
+}
+
+void CudaBackend::norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
+                           const ExpertWeights& w, const MoeRouting& routing) {
+  if (!CudaLinear::takes_norm(in) || !CudaMoe::takes_few(in.x.rows)) {
+    Backend::norm_moe(in, router, logits, w, routing);
+    return;
+  }
+  const LinearTerm term{&router, nullptr, logits};
+  check_norm_linear(in, {&term, 1});
+  check_moe(in.y, logits, w, routing, in.x);
+  check_type("moe", "the router's logits", logits, DType::kF32);
+  const DeviceScope scope(device_);
+  own_->moe.reserve(in.x.rows, in.x.cols, w.down->cols(), logits.cols, routing.top_k,
+                    own_->workspace);
+  if (own_->graphs.launches({kNormMoe, address(in.x.data), address(&router), address(w.gate),
+                             static_cast<uint64_t>(in.x.rows)})) {
+    own_->moe.few(in, router, logits, w, routing, own_->stream.get());
   }
 }
 

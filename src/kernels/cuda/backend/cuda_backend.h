@@ -44,7 +44,6 @@ class CudaBackend final : public Backend {
   void linear(Matrix x, std::span<const LinearTerm> terms) override;
   void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override;
   void silu_mul(Matrix gate, Matrix up, Matrix out) override;
-  void gated_linear(Matrix x, const LinearTerm& gate, const LinearTerm& up) override;
   void gather_rows(const Step& step, Matrix x, Matrix y) override;
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
@@ -59,6 +58,12 @@ class CudaBackend final : public Backend {
   WeightPtr load_experts(std::span<const TensorView> experts) override;
   void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
            Matrix residual) override;
+
+  void norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) override;
+  void norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                         const LinearTerm& up) override;
+  void norm_moe(const NormedInput& in, const Weight& router, Matrix logits, const ExpertWeights& w,
+                const MoeRouting& routing) override;
 
  private:
   // Frequencies in GPU memory.

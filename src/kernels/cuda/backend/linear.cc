@@ -32,11 +32,6 @@ void set(const CublasLt& library, cublasLtMatmulDesc_t desc,
 // From here on cuBLASLt is faster (docs/kernels/gpu_ops.md).
 constexpr int64_t kFewTokens = kGemvMaxTokens;
 
-bool fits_gemv(Matrix x) {
-  return x.rows <= kFewTokens && x.cols % 8 == 0 && x.stride % 8 == 0 &&
-         reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-}
-
 GemvTerm gemv_term(const LinearTerm& term) {
   return {.w = cuda_weight(*term.w).bf16(),
           .bias = term.bias != nullptr ? cuda_weight(*term.bias).vector() : nullptr,
@@ -47,16 +42,33 @@ GemvTerm gemv_term(const LinearTerm& term) {
           .accumulate = term.accumulate};
 }
 
-void launch_few(Matrix x, std::span<const LinearTerm> terms, bool gated, cudaStream_t stream) {
+GemvArgs gemv_args(Matrix x, std::span<const LinearTerm> terms) {
   GemvArgs args{.x = x.data,
                 .x_stride = x.stride,
                 .tokens = static_cast<int32_t>(x.rows),
                 .in = static_cast<int32_t>(x.cols),
-                .num_terms = static_cast<int32_t>(terms.size()),
-                .gated = gated,
-                .terms = {}};
+                .num_terms = static_cast<int32_t>(terms.size())};
   std::ranges::transform(terms, args.terms, gemv_term);
-  launch_gemv(args, stream);
+  return args;
+}
+
+GemvArgs gemv_args(const NormedInput& in, std::span<const LinearTerm> terms) {
+  GemvArgs args = gemv_args(in.x, terms);
+  args.norm = cuda_weight(*in.norm).vector();
+  args.eps = in.eps;
+  return args;
+}
+
+// Calls launch(terms) for as many terms at a time as a launch takes.
+template <typename Launch>
+void for_terms(std::span<const LinearTerm> terms, const Launch& launch) {
+  for (size_t i = 0; i < terms.size(); i += kGemvMaxTerms) {
+    launch(terms.subspan(i, std::min<size_t>(kGemvMaxTerms, terms.size() - i)));
+  }
+}
+
+bool on_lines(Matrix x) {
+  return x.cols % 8 == 0 && x.stride % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
 }
 
 // Owner of a descriptor.
@@ -166,11 +178,8 @@ void CudaLinear::operator()(Matrix x, std::span<const LinearTerm> terms, cudaStr
   if (x.rows == 0) {
     return;
   }
-  if (fits_gemv(x)) {
-    for (size_t i = 0; i < terms.size(); i += kGemvMaxTerms) {
-      launch_few(x, terms.subspan(i, std::min<size_t>(kGemvMaxTerms, terms.size() - i)), false,
-                 stream);
-    }
+  if (takes(x)) {
+    for_terms(terms, [&](auto some) { launch_gemv(gemv_args(x, some), stream); });
     return;
   }
   for (const LinearTerm& term : terms) {
@@ -178,14 +187,23 @@ void CudaLinear::operator()(Matrix x, std::span<const LinearTerm> terms, cudaStr
   }
 }
 
-bool CudaLinear::takes_gated(Matrix x, const LinearTerm& gate, const LinearTerm& up) {
-  return fits_gemv(x) && gate.w->rows() == up.w->rows();
+bool CudaLinear::takes(Matrix x) { return x.rows <= kFewTokens && on_lines(x); }
+
+bool CudaLinear::takes_norm(const NormedInput& in) {
+  return gemv_takes_norm(in.x.rows, in.x.cols) && in.x.dtype == DType::kF32 && on_lines(in.x);
 }
 
-void CudaLinear::gated(Matrix x, const LinearTerm& gate, const LinearTerm& up,
+void CudaLinear::normed(const NormedInput& in, std::span<const LinearTerm> terms,
+                        cudaStream_t stream) const {
+  for_terms(terms, [&](auto some) { launch_gemv(gemv_args(in, some), stream); });
+}
+
+void CudaLinear::gated(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up,
                        cudaStream_t stream) const {
   const LinearTerm both[] = {gate, up};
-  launch_few(x, both, true, stream);
+  GemvArgs args = takes_norm(in) ? gemv_args(in, both) : gemv_args(in.y, both);
+  args.gated = true;
+  launch_gemv(args, stream);
 }
 
 void CudaLinear::multiply(Matrix x, const LinearTerm& term, cudaStream_t stream) {

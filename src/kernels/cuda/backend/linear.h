@@ -26,9 +26,15 @@ class CudaLinear {
   // Unsupported for a shape that cuBLASLt has nothing for, Device.
   void operator()(Matrix x, std::span<const LinearTerm> terms, cudaStream_t stream);
 
-  // Backend::gated_linear() in one launch, for those that takes_gated().
-  static bool takes_gated(Matrix x, const LinearTerm& gate, const LinearTerm& up);
-  void gated(Matrix x, const LinearTerm& gate, const LinearTerm& up, cudaStream_t stream) const;
+  // Whether our kernel takes x, and whether it takes the norm in the same launch.
+  static bool takes(Matrix x);
+  static bool takes_norm(const NormedInput& in);
+  // Backend::norm_linear() of an input that takes_norm().
+  void normed(const NormedInput& in, std::span<const LinearTerm> terms, cudaStream_t stream) const;
+  // Backend::norm_gated_linear(); of an input that does not takes_norm(), but whose y the kernel
+  // takes, in.y holds the norm already.
+  void gated(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up,
+             cudaStream_t stream) const;
 
  private:
   // What decides the choice of a kernel.

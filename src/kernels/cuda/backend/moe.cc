@@ -8,6 +8,7 @@
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
+#include "kernels/cuda/smxx/moe_few/launch.h"
 #include "kernels/cuda/smxx/moe_route/launch.h"
 
 namespace hopskip::cuda {
@@ -24,6 +25,42 @@ int32_t* integers(Workspace& workspace, int64_t count) {
 }
 
 }  // namespace
+
+CudaMoe::CudaMoe(bool has_wgmma)
+    : has_wgmma_(has_wgmma), ticket_(allocate_device(sizeof(int32_t), "the experts' counter")) {
+  check_cuda(cudaMemset(ticket_.get(), 0, sizeof(int32_t)), "clear a counter");
+  check_cuda(cudaStreamSynchronize(nullptr), "clear a counter");
+}
+
+bool CudaMoe::takes_few(int64_t tokens) { return tokens <= kMoeFewTokens; }
+
+void CudaMoe::few(const NormedInput& in, const Weight& router, Matrix logits,
+                  const ExpertWeights& w, const MoeRouting& routing, CudaStream stream) const {
+  const Scratch& s = *scratch_;
+  launch_moe_few({.x = in.x.values(),
+                  .norm = cuda_weight(*in.norm).vector(),
+                  .router = cuda_weight(router).bf16(),
+                  .gate = cuda_weight(*w.gate).bf16(),
+                  .up = cuda_weight(*w.up).bf16(),
+                  .down = cuda_weight(*w.down).bf16(),
+                  .normed = in.y.data,
+                  .logits = logits.values(),
+                  .ids = s.ids,
+                  .weights = s.weights,
+                  .products = s.inner.data,
+                  .ticket = reinterpret_cast<int32_t*>(ticket_.get()),
+                  .x_stride = in.x.stride,
+                  .normed_stride = in.y.stride,
+                  .logits_stride = logits.stride,
+                  .tokens = static_cast<int32_t>(in.x.rows),
+                  .experts = static_cast<int32_t>(logits.cols),
+                  .k = static_cast<int32_t>(routing.top_k),
+                  .hidden = static_cast<int32_t>(in.x.cols),
+                  .inner = static_cast<int32_t>(w.down->cols()),
+                  .eps = in.eps,
+                  .renormalise = routing.normalize},
+                 stream);
+}
 
 void CudaMoe::reserve(int64_t tokens, int64_t hidden, int64_t inner, int64_t experts, int64_t top_k,
                       Workspace& workspace) {

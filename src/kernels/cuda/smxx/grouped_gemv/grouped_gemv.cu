@@ -22,14 +22,12 @@ __device__ void multiply(const GroupedGemvArgs& args,
                          const typename SkinnyProduct<kTiles, kGroups>::Rows& rows, int out_row,
                          int first_row, int tokens) {
   using Product = SkinnyProduct<kTiles, kGroups>;
-  Product::run(
-      rows, args.in,
-      [&](int token) {
-        const int row = first_row + min(token, tokens - 1);
-        const int64_t from = args.a_rows != nullptr ? args.a_rows[row] : row;
-        return static_cast<const __nv_bfloat16*>(args.a) + from * args.a_stride;
-      },
-      s);
+  const auto token = [&](int i) {
+    const int row = first_row + min(i, tokens - 1);
+    const int64_t from = args.a_rows != nullptr ? args.a_rows[row] : row;
+    return static_cast<const __nv_bfloat16*>(args.a) + from * args.a_stride;
+  };
+  Product::run(rows, args.in, GlobalTokens<kGroups, decltype(token)>{token, args.in, {}}, s);
   constexpr int kRows = kOutRows<kGated>;
   for (int item = threadIdx.x; item < tokens * kRows; item += kSkinnyThreads) {
     const int token = item / kRows;
