@@ -179,6 +179,10 @@ std::vector<ShapeRun> ShapeBench::measure(ShapeRuns& runs, const Common& common)
 }
 
 void ShapeBench::operator()(const Common& common) const {
+  const SkipSoftmaxConfig& settings = common.machine.sparse_attention;
+  check(!settings.threshold_scale_factor && !settings.target_sparsity, ErrorCode::kInvalidArgument,
+        "sparse_attention_config says nothing about random weights: --skip-share says what is "
+        "skipped");
   if (common.csv_file) {
     check_writable(*common.csv_file);
   }
@@ -228,29 +232,28 @@ void ShapeBench::operator()(const Common& common) const {
   if (!common.csv_file) {
     return;
   }
-  Table csv({"shape",        "layers",       "device",     "measure",         "ctx",
-             "batch",        "new_tokens",   "chunk",      "share",           "skipped_prefill",
-             "skipped_decode", "seconds",    "low",        "high",            "samples",
-             "tokens_per_s", "attention_s",  "linear_s",   "experts_s",       "rest_s",
-             "weights_bytes", "kv_cache_bytes", "rest_bytes", "why_not"});
+  Table csv({"shape",          "layers",         "device",     "measure",   "ctx",
+             "batch",          "new_tokens",     "chunk",      "share",     "skipped_prefill",
+             "skipped_decode", "seconds",        "low",        "high",      "samples",
+             "tokens_per_s",   "attention_s",    "linear_s",   "experts_s", "rest_s",
+             "weights_bytes",  "kv_cache_bytes", "rest_bytes", "why_not"});
   const auto number = [](double value) { return fmt::format("{:.6g}", value); };
   const auto maybe = [&](const std::optional<double>& value) {
     return value ? number(*value) : "";
   };
   for (const ShapeRun& run : results) {
-    std::vector<std::string> row{shape_,
-                                 fmt::format("{}", config.num_layers),
-                                 runs.device(),
-                                 std::string(kMeasures[static_cast<size_t>(measure_)]),
-                                 fmt::format("{}", run.context),
-                                 fmt::format("{}", run.batch),
-                                 fmt::format("{}", measure_ == ShapeMeasure::kPrefill
-                                                       ? 0
-                                                       : common.new_tokens),
-                                 fmt::format("{}", common.machine.chunk_tokens),
-                                 number(run.share),
-                                 maybe(run.skipped.prefill),
-                                 maybe(run.skipped.decode)};
+    std::vector<std::string> row{
+        shape_,
+        fmt::format("{}", config.num_layers),
+        runs.device(),
+        std::string(kMeasures[static_cast<size_t>(measure_)]),
+        fmt::format("{}", run.context),
+        fmt::format("{}", run.batch),
+        fmt::format("{}", measure_ == ShapeMeasure::kPrefill ? 0 : common.new_tokens),
+        fmt::format("{}", common.machine.chunk_tokens),
+        number(run.share),
+        maybe(run.skipped.prefill),
+        maybe(run.skipped.decode)};
     if (run.seconds.empty()) {
       row.resize(row.size() + 5);
     } else {
@@ -262,7 +265,8 @@ void ShapeBench::operator()(const Common& common) const {
     for (Part part : kParts) {
       row.push_back(run.parts ? number((*run.parts)[part]) : "");
     }
-    for (int64_t MemoryUse::*field : {&MemoryUse::weights, &MemoryUse::kv_cache, &MemoryUse::rest}) {
+    for (int64_t MemoryUse::*field :
+         {&MemoryUse::weights, &MemoryUse::kv_cache, &MemoryUse::rest}) {
       row.push_back(memory ? fmt::format("{}", (*memory).*field) : "");
     }
     row.push_back(run.why_not);

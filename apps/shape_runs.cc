@@ -64,9 +64,7 @@ ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
   engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine);
 }
 
-int64_t ShapeRuns::kv_tokens() const {
-  return engine_->stats().kv_pages * kPage;
-}
+int64_t ShapeRuns::kv_tokens() const { return engine_->stats().kv_pages * kPage; }
 
 int64_t ShapeRuns::decode_room(const std::vector<int64_t>& batches, int64_t new_tokens,
                                int64_t chunk_tokens) {
@@ -76,8 +74,7 @@ int64_t ShapeRuns::decode_room(const std::vector<int64_t>& batches, int64_t new_
   return beginning + std::ssize(batches) * (new_tokens + kStepsBesides);
 }
 
-Request ShapeRuns::request(int64_t context, double share, uint64_t seed,
-                           int64_t new_tokens) const {
+Request ShapeRuns::request(int64_t context, double share, uint64_t seed, int64_t new_tokens) const {
   Request request;
   request.prompt = synthetic_prompt(config_, context, share, seed);
   request.max_new_tokens = new_tokens;
@@ -178,8 +175,8 @@ std::vector<RequestId> ShapeRuns::begin(int64_t context, double share, int64_t b
   return ids;
 }
 
-std::vector<ShapeRun> ShapeRuns::decode(int64_t context, double share,
-                                        std::vector<int64_t> batches, int64_t new_tokens) {
+std::vector<ShapeRun> ShapeRuns::decode(int64_t context, double share, std::vector<int64_t> batches,
+                                        int64_t new_tokens) {
   std::ranges::sort(batches, std::greater{});
   const int64_t room = decode_room(batches, new_tokens, options_.machine.chunk_tokens);
   std::vector<ShapeRun> results;

@@ -24,7 +24,7 @@ struct ShapeRunsOptions {
   int64_t batch = 1;    // sequences that run at a time, at most
   int repeats = 3;
   uint64_t seed = 1;
-  bool parts = true;    // also time the parts of a step, in runs of their own
+  bool parts = true;  // also time the parts of a step, in runs of their own
   // K and V of a prompt that comes again are found, not computed: decode() wants it so, and prefill
   // is then not measured.
   bool prefix_reuse = false;
@@ -36,8 +36,8 @@ struct ShapeRunsOptions {
 // all requests.
 struct ShapeRun {
   int64_t context = 0;
-  int64_t batch = 1;    // sequences; of throughput, requests
-  double share = 0.0;   // wanted
+  int64_t batch = 1;                        // sequences; of throughput, requests
+  double share = 0.0;                       // wanted
   PerPhase<std::optional<double>> skipped;  // measured, of phases that were
   std::vector<double> seconds;              // samples; none: it does not fit, see `why_not`
   double tokens = 0.0;                      // that this time gives: prompt, output, or both
@@ -51,8 +51,8 @@ class ShapeRuns {
   explicit ShapeRuns(const ShapeRunsOptions& options);
 
   ShapeRun prefill(int64_t context, double share);
-  // Of the same prompts, `new_tokens` timed decode steps at each of the batches, largest first: what
-  // is too many is cancelled on the way down, so that prompts are computed once.
+  // Of the same prompts, `new_tokens` timed decode steps at each of the batches, largest first:
+  // what is too many is cancelled on the way down, so that prompts are computed once.
   std::vector<ShapeRun> decode(int64_t context, double share, std::vector<int64_t> batches,
                                int64_t new_tokens);
   ShapeRun throughput(int64_t context, double share, int64_t requests, int64_t new_tokens);

@@ -181,7 +181,8 @@ class Builder {
     t.deviation = static_cast<float>(deviation);
     return t;
   }
-  // Of inputs of variance 1: outputs of variance 1. From the hidden state, but for what is reserved.
+  // Of inputs of variance 1: outputs of variance 1. From the hidden state, but for what is
+  // reserved.
   RandomTensor reads(int64_t cols) {
     RandomTensor t = normal(cols, 1.0 / std::sqrt(static_cast<double>(cols)));
     t.zero_cols = reserved_;
@@ -273,8 +274,7 @@ class Builder {
 // Which stretches of one KV head are cold.
 std::vector<bool> cold_stretches(int64_t count, double share, std::mt19937_64& random) {
   std::vector<bool> best(count, false);
-  const auto cold =
-      std::min<int64_t>(std::llround(share * static_cast<double>(count)), count - 2);
+  const auto cold = std::min<int64_t>(std::llround(share * static_cast<double>(count)), count - 2);
   if (cold <= 0) {
     return best;
   }
@@ -314,8 +314,8 @@ std::vector<std::string_view> synthetic_shapes() {
 
 ModelConfig synthetic_config(std::string_view shape, int64_t layers, int64_t context) {
   const auto* found = std::ranges::find(kShapes, shape, &Shape::name);
-  check(found != std::end(kShapes), ErrorCode::kInvalidArgument,
-        "no shape '{}'; there are {}", shape, fmt::join(synthetic_shapes(), ", "));
+  check(found != std::end(kShapes), ErrorCode::kInvalidArgument, "no shape '{}'; there are {}",
+        shape, fmt::join(synthetic_shapes(), ", "));
   ModelConfig config = found->config();
   check(layers >= 0 && layers <= config.num_layers, ErrorCode::kInvalidArgument,
         "{} layers of {}, which has {}", layers, shape, config.num_layers);

@@ -65,11 +65,11 @@ class CudaSyntheticTest : public CudaBackendTest {
               << "layer and head " << i;
         }
       }
-      fmt::print("  {}, {} layers, {} tokens: wanted {:.2f}, skipped {:.4f} in prefill, {:.4f} in "
-                 "decode\n",
-                 shape, config.num_layers, context, share,
-                 sparse.phases.prefill.total().sparsity(),
-                 sparse.phases.decode.total().sparsity());
+      fmt::print(
+          "  {}, {} layers, {} tokens: wanted {:.2f}, skipped {:.4f} in prefill, {:.4f} in "
+          "decode\n",
+          shape, config.num_layers, context, share, sparse.phases.prefill.total().sparsity(),
+          sparse.phases.decode.total().sparsity());
     }
   }
 };
@@ -128,8 +128,8 @@ TEST_F(CudaSyntheticTest, MemoryIsCountedWhileItIsInUse) {
     const MemoryUse use = *backend_->memory_use();
     EXPECT_GE(use.weights, checkpoint.tensor_bytes());
     EXPECT_LT(use.weights, checkpoint.tensor_bytes() + (1 << 20));  // vectors are there twice
-    EXPECT_EQ(use.kv_cache, int64_t{6400} * config.num_layers * config.num_kv_heads *
-                                config.head_dim * 2 * 2);
+    EXPECT_EQ(use.kv_cache,
+              int64_t{6400} * config.num_layers * config.num_kv_heads * config.head_dim * 2 * 2);
     EXPECT_GT(use.rest, 0);
   }
   EXPECT_EQ(backend_->memory_use()->weights, 0);

@@ -42,7 +42,7 @@ class StepTimer {
   cudaStream_t stream_;
   int device_;
   std::map<std::optional<StepKey>, Marks> marks_;
-  Event last_;  // behind the last operation; null until it is needed
+  Event last_;             // behind the last operation; null until it is needed
   Marks* step_ = nullptr;  // of the step that has begun; null: it is not timed
   Mode mode_ = Mode::kLaunched;
 };
