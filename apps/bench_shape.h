@@ -39,8 +39,8 @@ class ShapeBench {
   static constexpr const char* kHelp =
       R"(With --shape the model is random numbers in the true shape of a published one, made on the device. Random
 weights attend to nothing in particular, so weights and prompt make stretches of 128 keys hot or cold for each
-head at random (cold: 40 nats and more below), which --skip-share says how many of; a threshold between the two
-then skips what is cold. Kernels, engine and shapes are the real ones; the share is imposed, and the one that is
+head at random, as many as --skip-share says; cold scores lie some 35 to 60 nats below hot ones, and a threshold of
+20 nats then skips what is cold. Kernels, engine and shapes are the real ones; the share is imposed, and the one that is
 measured stands beside it. 0 runs dense. Generated tokens are hot or cold by chance.
 Times of the parts are the device's, from runs of their own, and "outside" is what they leave of the time: the
 host's work and transfers.)";

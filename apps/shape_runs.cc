@@ -169,6 +169,7 @@ std::vector<RequestId> ShapeRuns::begin(int64_t context, double share, int64_t b
   }
   for (int64_t begun = 0; begun < batch;) {
     for (const Event& event : step()) {
+      check(!event.finish, ErrorCode::kInternal, "a sequence ended before all had begun");
       begun += event.token && engine_->stats(event.id)->generated_tokens == 1;
     }
   }

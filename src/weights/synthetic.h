@@ -13,7 +13,7 @@
 //   - Nothing else reads or writes the reserved dimensions, the router of experts included, so that
 //     they stay as they are down to the last layer. Rows of o_proj and down_proj are scaled by
 //     1 / √(2 · layers) so that the residual stream, and with it what the norms leave of the
-//     distance, changes little: it is at least 40 nats everywhere.
+//     distance, changes little: some 35 nats are left everywhere.
 //   - The prompt's ids have equal bits over stretches of 128 tokens; first and last are hot.
 // A threshold of about −20 nats (synthetic_skip_factor) then skips the tiles within cold stretches
 // and no other one: hot scores are normal numbers of deviation 1, about.
