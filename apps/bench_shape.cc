@@ -95,6 +95,17 @@ std::string text_table(ShapeMeasure measure, const std::vector<ShapeRun>& runs, 
   return table.text();
 }
 
+std::string memory_line(const std::optional<MemoryUse>& memory, int64_t kv_tokens) {
+  const auto gigabytes = [](int64_t bytes) {
+    return fmt::format("{:.2f} GB", 1e-9 * static_cast<double>(bytes));
+  };
+  const std::string known =
+      memory ? fmt::format("weights {}, KV cache {}, rest {}; ", gigabytes(memory->weights),
+                           gigabytes(memory->kv_cache), gigabytes(memory->rest))
+             : "";
+  return fmt::format("memory  {}KV cache of {} tokens\n", known, kv_tokens);
+}
+
 }  // namespace
 
 ShapeBench::ShapeBench(CLI::App& app, ShapeMeasure measure, CLI::Option* model)
@@ -221,17 +232,15 @@ void ShapeBench::operator()(const Common& common) const {
                  run.share, run.why_not);
     }
   }
-  const auto gigabytes = [](int64_t bytes) {
-    return fmt::format("{:.2f} GB", 1e-9 * static_cast<double>(bytes));
-  };
-  fmt::print("memory  {}KV cache of {} tokens\n",
-             memory ? fmt::format("weights {}, KV cache {}, rest {}; ", gigabytes(memory->weights),
-                                  gigabytes(memory->kv_cache), gigabytes(memory->rest))
-                    : "",
-             runs.kv_tokens());
-  if (!common.csv_file) {
-    return;
+  fmt::print("{}", memory_line(memory, runs.kv_tokens()));
+  if (common.csv_file) {
+    write_file(*common.csv_file, csv_table(runs, common, results, memory));
   }
+}
+
+std::string ShapeBench::csv_table(const ShapeRuns& runs, const Common& common,
+                                  const std::vector<ShapeRun>& results,
+                                  const std::optional<MemoryUse>& memory) const {
   Table csv({"shape",          "layers",         "device",     "measure",   "ctx",
              "batch",          "new_tokens",     "chunk",      "share",     "skipped_prefill",
              "skipped_decode", "seconds",        "low",        "high",      "samples",
@@ -244,7 +253,7 @@ void ShapeBench::operator()(const Common& common) const {
   for (const ShapeRun& run : results) {
     std::vector<std::string> row{
         shape_,
-        fmt::format("{}", config.num_layers),
+        fmt::format("{}", runs.config().num_layers),
         runs.device(),
         std::string(kMeasures[static_cast<size_t>(measure_)]),
         fmt::format("{}", run.context),
@@ -272,7 +281,7 @@ void ShapeBench::operator()(const Common& common) const {
     row.push_back(run.why_not);
     csv.add(std::move(row));
   }
-  write_file(*common.csv_file, csv.csv());
+  return csv.csv();
 }
 
 }  // namespace hopskip::apps

@@ -48,6 +48,10 @@ host's work and transfers.)";
  private:
   std::vector<ShapeRun> measure(ShapeRuns& runs, const Common& common) const;
   int64_t most_sequences() const;
+  // One row a run, for programs: seconds, shares and bytes as numbers, nothing where not measured.
+  std::string csv_table(const ShapeRuns& runs, const Common& common,
+                        const std::vector<ShapeRun>& results,
+                        const std::optional<MemoryUse>& memory) const;
 
   ShapeMeasure measure_;
   std::string shape_;

@@ -36,9 +36,9 @@ SequenceStats run(Engine& engine, const std::vector<int32_t>& prompt, double fac
   return stats;
 }
 
-void expect_shares(std::string_view shape, std::string_view backend_name, int64_t context,
-                   std::initializer_list<double> shares) {
-  const ModelConfig config = synthetic_config(shape, 0, context);
+void expect_shares(std::string_view shape, int64_t layers, std::string_view backend_name,
+                   int64_t context, std::initializer_list<double> shares) {
+  const ModelConfig config = synthetic_config(shape, layers, context);
   const Checkpoint checkpoint = synthetic_checkpoint(config);
   const auto backend = make_backend(backend_name, {.threads = 2});
   Engine engine(checkpoint, *backend,
@@ -62,11 +62,11 @@ void expect_shares(std::string_view shape, std::string_view backend_name, int64_
 }
 
 TEST(Synthetic, TheShareThatIsSkippedIsTheOneAskedFor) {
-  expect_shares("tiny", "cpu", 2048, {0.25, 0.75});
-  expect_shares("tiny-moe", "cpu", 2048, {0.5});
+  expect_shares("tiny", 0, "cpu", 2048, {0.25, 0.75});
+  expect_shares("tiny-moe", 0, "cpu", 2048, {0.5});
 }
 
-TEST(Synthetic, OnTheReferenceToo) { expect_shares("tiny-moe", "reference", 384, {0.33}); }
+TEST(Synthetic, OnTheReferenceToo) { expect_shares("tiny-moe", 1, "reference", 384, {0.33}); }
 
 // The true layers, head_dim, norms and rotary frequencies, with little else so that it takes no
 // minutes: the distance between hot and cold lasts to the last layer.
@@ -81,7 +81,7 @@ TEST(Synthetic, TheDepthOfPublishedShapes) {
     config.num_kv_heads = config.num_heads = 2;
     const Checkpoint checkpoint = synthetic_checkpoint(config);
     const auto backend = make_backend("cpu", {.threads = 2});
-    constexpr int64_t kContext = 2048;
+    constexpr int64_t kContext = 1024;
     Engine engine(checkpoint, *backend, {.context = kContext + 8, .prefix_reuse = false});
     const auto prompt = synthetic_prompt(config, kContext, 0.5, 3);
     const SequenceStats stats = run(engine, prompt, synthetic_skip_factor(kContext));
