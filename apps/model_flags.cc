@@ -90,8 +90,10 @@ std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
 }
 
 ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
-  app.add_option("MODEL", model_, "A .gguf file, a folder, smollm2-135m or a hub id")
-      ->required(parts.model_required);
+  if (parts.model) {
+    app.add_option("MODEL", model_, "A .gguf file, a folder, smollm2-135m or a hub id")
+        ->required(parts.model_required);
+  }
   const CLI::Range tokens(int64_t{1}, int64_t{1} << 30);
   const auto add = [&](const char* name, auto& value, const char* help, const char* group) {
     return app.add_option(name, value, help)->group(group);

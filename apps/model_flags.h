@@ -22,6 +22,7 @@ std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
 
 // Which of the flags a command takes.
 struct ModelFlagParts {
+  bool model = true;  // MODEL
   bool model_required = true;
   bool context = true;  // --ctx
   bool sparse = true;   // --threshold-scale-factor, --target-sparsity, --dense

@@ -38,6 +38,7 @@ class Engine::Impl {
   bool idle() const { return jobs_.empty() && cancelled_.empty(); }
   std::span<const Event> step();
 
+  void time_parts(bool on) { time_parts_ = on; }
   EngineStats stats() const;
   const SequenceStats* stats(RequestId id) const {
     const auto job = jobs_.find(id);
@@ -85,6 +86,7 @@ class Engine::Impl {
   PagePool pool_;
   Scheduler scheduler_;
   int64_t context_;
+  bool time_parts_ = false;
   std::mt19937_64 seeds_{std::random_device{}()};
 
   RequestId next_id_ = 1;
@@ -213,7 +215,8 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
                            .rows = rows_,
                            .kv = kv_.get(),
                            .num_heads = static_cast<int>(config().num_heads),
-                           .reads_early = prompt_logits});
+                           .reads_early = prompt_logits,
+                           .timed = time_parts_});
   const Matrix hidden = model_->forward(*step);
   if (prompt_logits) {
     const Matrix block = backend_.allocate(std::min<int64_t>(kPromptLogitRows, std::ssize(rows_)),
@@ -240,6 +243,13 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
   std::span<const float> logits;
   if (last.rows > 0) {
     logits = backend_.read(last);
+  }
+  if (time_parts_) {
+    const bool prefills = std::ranges::any_of(
+        chunks, [](const Chunk& chunk) { return chunk.phase == Phase::kPrefill; });
+    TimedSteps& timed = totals_.timed[prefills ? Phase::kPrefill : Phase::kDecode];
+    timed.seconds += step->seconds();
+    ++timed.steps;
   }
   for (size_t i = 0; i < chunks.size(); ++i) {
     count(*jobs[i], chunks[i], *step, i);
@@ -364,6 +374,7 @@ RequestId Engine::add(Request request) { return impl_->add(std::move(request)); 
 bool Engine::cancel(RequestId id) { return impl_->cancel(id); }
 bool Engine::idle() const { return impl_->idle(); }
 std::span<const Event> Engine::step() { return impl_->step(); }
+void Engine::time_parts(bool on) { impl_->time_parts(on); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 const SequenceStats* Engine::stats(RequestId id) const { return impl_->stats(id); }
 const ModelConfig& Engine::config() const { return impl_->config(); }

@@ -27,6 +27,12 @@ struct EngineOptions {
   bool prefix_reuse = true;  // share K and V of common prompt prefixes between requests
 };
 
+// Steps that were timed, and what their parts took together.
+struct TimedSteps {
+  int64_t steps = 0;
+  PartSeconds seconds;
+};
+
 struct EngineStats {
   int64_t running = 0;
   int64_t waiting = 0;
@@ -38,6 +44,8 @@ struct EngineStats {
   int64_t generated_tokens = 0;
   int64_t preemptions = 0;
   PerPhase<SkipCounts> skip;
+  // While time_parts() was on. A step that processes some of a prompt is one of prefill.
+  PerPhase<TimedSteps> timed;
 };
 
 // Not thread-safe: one thread owns the engine; add() and cancel() go between its steps.
@@ -61,6 +69,9 @@ class Engine {
   // One step over the batch: at most one token for each request, in order of arrival. Valid until
   // the next call. A backend error ends the requests of that step with kError.
   std::span<const Event> step();
+
+  // From the next step on, whether EngineStats::timed is measured. It makes steps slower.
+  void time_parts(bool on);
 
   EngineStats stats() const;
   // Of a request that has not finished; nullptr otherwise. Valid until the next call.

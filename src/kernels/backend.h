@@ -6,9 +6,11 @@
 #ifndef HOPSKIP_KERNELS_BACKEND_H_
 #define HOPSKIP_KERNELS_BACKEND_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -119,6 +121,36 @@ struct AttentionDebug {
   std::vector<SkipMap>* maps = nullptr;  // one for each sequence of the step, replaced
 };
 
+// What a step's time goes to.
+enum class Part : uint8_t {
+  kAttention,  // attention() alone
+  kLinear,     // linear(), the router of experts included
+  kExperts,    // moe()
+  kRest,       // embedding, norms, rotary embedding, appending to the cache, activations
+};
+inline constexpr std::array<Part, 4> kParts{Part::kAttention, Part::kLinear, Part::kExperts,
+                                            Part::kRest};
+
+inline std::string_view part_name(Part part) {
+  constexpr std::array<std::string_view, kParts.size()> kNames{"attention", "linear", "experts",
+                                                               "rest"};
+  return kNames[static_cast<size_t>(part)];
+}
+
+struct PartSeconds {
+  std::array<double, kParts.size()> seconds{};
+
+  double& operator[](Part part) { return seconds[static_cast<size_t>(part)]; }
+  double operator[](Part part) const { return seconds[static_cast<size_t>(part)]; }
+  double total() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
+  PartSeconds& operator+=(const PartSeconds& other) {
+    for (Part part : kParts) {
+      (*this)[part] += other[part];
+    }
+    return *this;
+  }
+};
+
 // One step over a ragged batch. What the spans show must outlive the step.
 struct StepInputs {
   std::span<const int32_t> tokens;               // below the vocabulary (the engine checks)
@@ -129,6 +161,9 @@ struct StepInputs {
   int num_heads = 0;                             // query heads, for the skip counts
   // read() is called before end_step(), so nothing may be put off until then.
   bool reads_early = false;
+  // Measures Step::seconds(). This costs time: a clock is read, or an event recorded, wherever one
+  // part gives way to another, and end_step() waits for the device.
+  bool timed = false;
 };
 
 // What the operations of a step share. A step may be padded: its matrices then have more rows than
@@ -154,6 +189,11 @@ class Step {
   // for the device, if any. Heads that vote together (tile_plan().heads) each count their common
   // tiles.
   virtual std::span<const SkipCounts> counts() const = 0;
+  // Of a timed step, after end_step(): what each part took where it ran, from the first operation
+  // to the end of the last. Waiting in between, e.g. of a device for its host, counts with the part
+  // before. Zeros for other steps.
+  const PartSeconds& seconds() const { return seconds_; }
+  void set_seconds(const PartSeconds& seconds) { seconds_ = seconds; }  // by the backend
 
  protected:
   Step(const StepInputs& inputs, int64_t num_tokens, int64_t num_rows)
@@ -163,6 +203,15 @@ class Step {
   StepInputs inputs_;
   int64_t num_tokens_;
   int64_t num_rows_;
+  PartSeconds seconds_;
+};
+
+// Bytes of a device's memory that are in use.
+struct MemoryUse {
+  int64_t weights = 0;
+  int64_t kv_cache = 0;
+  // Whatever else is in use there: scratch, graphs, the driver, other programs.
+  int64_t rest = 0;
 };
 
 // The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
@@ -205,14 +254,16 @@ class Backend {
   virtual Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) = 0;
   virtual void reset_workspace() = 0;
 
-  // The view's memory must outlive the weight, unless that is a copy. Throws Unsupported for a
-  // dtype it cannot compute with.
+  // The view's memory must outlive the weight, unless that is a copy; of a random view, the weight
+  // holds the values. Throws Unsupported for a dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
   // Bytes that a KV storage may take now, of a device whose memory is there to be used up: to be
   // asked once weights are loaded and a large step has run. 0: it is not, as on the host.
   virtual int64_t memory_for_kv() const { return 0; }
+  // Nothing: the backend does not keep count, as on the host.
+  virtual std::optional<MemoryUse> memory_use() const { return std::nullopt; }
 
   // A step: begin_step() checks its inputs and brings them to the device, then come operations, and
   // end_step() starts whatever of them was put off. One step at a time; one that is destroyed

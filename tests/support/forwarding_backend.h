@@ -3,6 +3,7 @@
 #define HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,6 +26,7 @@ class ForwardingBackend : public Backend {
     return inner_->make_kv_storage(config);
   }
   int64_t memory_for_kv() const override { return inner_->memory_for_kv(); }
+  std::optional<MemoryUse> memory_use() const override { return inner_->memory_use(); }
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
     return inner_->begin_step(inputs);
   }

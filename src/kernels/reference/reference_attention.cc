@@ -77,6 +77,7 @@ TilePlan ReferenceBackend::tile_plan(Phase phase, const AttentionShape& shape) c
 }
 
 void ReferenceBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
+  clock_.enter(Part::kRest);
   check_kv_append(step, layer, k, v);
   auto& own = own_cast<ReferenceKv>(step.kv(), "KV storage");
   for (const AttentionSequence& s : step.sequences()) {
@@ -90,6 +91,7 @@ void ReferenceBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
 
 void ReferenceBackend::attention(Step& step, const AttentionShape& shape, int layer, Matrix q,
                                  Matrix out, const AttentionDebug& debug) {
+  clock_.enter(Part::kAttention);
   check_attention(step, shape, layer, q, out);
   const auto& own = own_cast<const ReferenceKv>(step.kv(), "KV storage");
   const std::span<SkipCounts> counts = own_cast<HostStep>(step, "step").counts(layer);

@@ -63,6 +63,19 @@ const CudaStep& own(const Step& step) { return own_cast<const CudaStep>(step, "s
 
 }  // namespace
 
+Part CudaBackend::part_of(uint64_t operation) {
+  switch (operation) {
+    case kAttention:
+      return Part::kAttention;
+    case kLinear:
+      return Part::kLinear;
+    case kMoe:
+      return Part::kExperts;
+    default:
+      return Part::kRest;
+  }
+}
+
 CudaBackend::CudaBackend(const BackendOptions& options)
     : device_(options.device), pool_(options.threads) {
   const std::string reason = why_no_cuda_backend(options);
@@ -117,7 +130,7 @@ std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) 
     select_kernel(wanted);
   }
   const DeviceScope scope(device_);
-  return std::make_unique<CudaKvStorage>(config, own_->stream.get());
+  return std::make_unique<CudaKvStorage>(config, own_->stream.get(), own_->kv_bytes);
 }
 
 int64_t CudaBackend::memory_for_kv() const {
@@ -127,6 +140,16 @@ int64_t CudaBackend::memory_for_kv() const {
   check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
   const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
   return std::max<int64_t>(1, static_cast<int64_t>(free) - reserve);
+}
+
+std::optional<MemoryUse> CudaBackend::memory_use() const {
+  const DeviceScope scope(device_);
+  size_t free = 0;
+  size_t total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
+  MemoryUse use{.weights = own_->loader.bytes_in_use(), .kv_cache = *own_->kv_bytes};
+  use.rest = static_cast<int64_t>(total - free) - use.weights - use.kv_cache;
+  return use;
 }
 
 std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
@@ -147,7 +170,13 @@ std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
   own_->graphs.forget_if([&] { return own_->steps.begin(*step, stream); });
   own_->graphs.forget_if(
       [&] { return own_->layers.plan(step->planned(), inputs.num_heads, kv.config(), stream); });
-  own_->graphs.begin(bucket > 0 ? std::optional(StepKey{num_tokens, kv.id()}) : std::nullopt);
+  const auto key =
+      bucket > 0 ? std::optional(StepKey{num_tokens, kv.id(), inputs.timed}) : std::nullopt;
+  own_->graphs.begin(key);
+  own_->timer.begin(inputs.timed, key,
+                    own_->graphs.replays()     ? StepTimer::Mode::kReplayed
+                    : own_->graphs.capturing() ? StepTimer::Mode::kCaptured
+                                               : StepTimer::Mode::kLaunched);
   return step;
 }
 
@@ -164,6 +193,7 @@ int64_t CudaBackend::padded_tokens(const StepInputs& inputs) {
 void CudaBackend::end_step(Step& step) {
   const DeviceScope scope(device_);
   own_->graphs.end();
+  step.set_seconds(own_->timer.end());
   own_->steps.end(own(step), own_->stream.get());
 }
 

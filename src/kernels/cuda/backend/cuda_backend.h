@@ -6,6 +6,7 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -17,6 +18,7 @@
 #include "kernels/cuda/backend/moe.h"
 #include "kernels/cuda/backend/step_graphs.h"
 #include "kernels/cuda/backend/step_memory.h"
+#include "kernels/cuda/backend/step_timer.h"
 #include "kernels/cuda/backend/weights.h"
 #include "kernels/cuda/backend/workspace.h"
 
@@ -35,6 +37,7 @@ class CudaBackend final : public Backend {
   WeightPtr load(const TensorView& view) override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
   int64_t memory_for_kv() const override;
+  std::optional<MemoryUse> memory_use() const override;
 
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override;
   void end_step(Step& step) override;
@@ -72,6 +75,8 @@ class CudaBackend final : public Backend {
     DeviceMemory memory;
   };
   const float* frequencies(const Rope& rope);
+  // Of an operation's kind, the first value that StepGraphs::launches() is given.
+  static Part part_of(uint64_t operation);
   // This step's place among those that graphs serve; nothing: it is not one.
   static int64_t padded_tokens(const StepInputs& inputs);
 
@@ -83,7 +88,8 @@ class CudaBackend final : public Backend {
     Resources(ThreadPool& pool, int device)
         : stream(make_stream()),
           loader(pool, stream.get()),
-          graphs(stream.get()),
+          timer(stream.get(), device),
+          graphs(stream.get(), [this](uint64_t operation) { timer.enter(part_of(operation)); }),
           layers(device),
           moe(gpu_properties(device).compute_capability == 90) {}
 
@@ -91,6 +97,9 @@ class CudaBackend final : public Backend {
     WeightLoader loader;
     Workspace workspace;
     StepMemory steps;
+    ByteCount kv_bytes = std::make_shared<int64_t>(0);
+    // Graphs name events of the timer: they go first.
+    StepTimer timer;
     StepGraphs graphs;
     AttentionSet layers;
     CudaLinear linear;

@@ -1,10 +1,12 @@
 #include "kernels/cuda/backend/kv_storage.h"
 
 #include <atomic>
+#include <utility>
 
 namespace hopskip::cuda {
 
-CudaKvStorage::CudaKvStorage(const KvConfig& config, cudaStream_t stream) : KvStorage(config) {
+CudaKvStorage::CudaKvStorage(const KvConfig& config, cudaStream_t stream, ByteCount in_use)
+    : KvStorage(config) {
   static std::atomic<uint64_t> next_id{1};
   id_ = next_id++;
   const int64_t bytes = config.num_pages * config.bytes_per_page();
@@ -12,6 +14,7 @@ CudaKvStorage::CudaKvStorage(const KvConfig& config, cudaStream_t stream) : KvSt
   if (bytes > 0) {
     memory_ = allocate_device(bytes, "the KV cache");
     check_cuda(cudaMemsetAsync(memory_.get(), 0, bytes, stream), "clear the KV cache");
+    bytes_ = CountedBytes(std::move(in_use), bytes);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/backend/counted_bytes.h"
 #include "kernels/cuda/device.h"
 
 namespace hopskip::cuda {
@@ -13,7 +14,7 @@ namespace hopskip::cuda {
 class CudaKvStorage final : public KvStorage {
  public:
   // On the current device, zeroed. Throws OutOfMemory.
-  CudaKvStorage(const KvConfig& config, cudaStream_t stream);
+  CudaKvStorage(const KvConfig& config, cudaStream_t stream, ByteCount in_use);
 
   // [num_pages][page_size][num_kv_heads][head_dim] of one layer.
   void* keys(int layer) const { return pool(2 * int64_t{layer}); }
@@ -27,6 +28,7 @@ class CudaKvStorage final : public KvStorage {
   uint64_t id_;
   int64_t pool_bytes_;  // of one layer's K or V
   DeviceMemory memory_;
+  CountedBytes bytes_;
 };
 
 }  // namespace hopskip::cuda
