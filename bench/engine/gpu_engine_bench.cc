@@ -187,10 +187,10 @@ void run(const Options& options, int64_t context) {
   const auto backend = make_cuda_backend(options.backend);
   const auto start = Clock::now();
   Engine engine(checkpoint, *backend, options.engine);
-  fmt::print("{} on {}: loaded {:.2f} GB in {:.1f} s, KV cache of {} tokens\n", options.model,
+  fmt::print("{} on {}: loaded {:.2f} GB in {:.1f} s, KV cache of {} tokens in {}\n", options.model,
              backend->description(), 1e-9 * static_cast<double>(checkpoint.tensor_bytes()),
              std::chrono::duration<double>(Clock::now() - start).count(),
-             64 * engine.stats().kv_pages);
+             64 * engine.stats().kv_pages, dtype_name(options.engine.kv_dtype));
   Options warm_up = options;  // kernels are loaded, products chosen
   warm_up.new_tokens = 4;
   warm_up.print_tokens = false;
@@ -217,6 +217,9 @@ int main_of(int argc, char** argv) {
   app.add_option("--new", options.new_tokens, "Tokens to generate");
   app.add_option("--chunk", options.engine.chunk_tokens, "Tokens of a step");
   app.add_option("--kv-tokens", options.engine.kv_tokens, "0: what fits");
+  app.add_option("--kv-dtype", options.engine.kv_dtype, "Of the KV cache: bf16 or fp8")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, DType>{{"bf16", DType::kBF16}, {"fp8", DType::kF8E4M3}}));
   app.add_option("--max-sequences", options.engine.max_sequences);
   app.add_option("--context", context, "Longest sequence of random weights");
   app.add_option("--prefill-factor", options.factor.prefill, "0: dense");

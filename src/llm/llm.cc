@@ -29,15 +29,26 @@ std::unique_ptr<Backend> open_backend(const LLMOptions& options) {
 }
 
 DType kv_dtype(const std::string& name) {
-  check(name == "auto" || name == "bf16" || name == "f16", ErrorCode::kInvalidArgument,
-        "no dtype '{}' for the KV cache (there are: auto, bf16, f16)", name);
-  return name == "f16" ? DType::kF16 : DType::kBF16;
+  struct Row {
+    std::string_view name;
+    DType dtype;
+  };
+  // Our names, then those of vLLM, TensorRT-LLM and torch.
+  constexpr Row kRows[] = {
+      {"auto", DType::kBF16},     {"bf16", DType::kBF16},       {"f16", DType::kF16},
+      {"fp8", DType::kF8E4M3},    {"fp8_e4m3", DType::kF8E4M3}, {"bfloat16", DType::kBF16},
+      {"float16", DType::kF16},   {"fp16", DType::kF16},        {"half", DType::kF16},
+  };
+  const auto* row = std::ranges::find(kRows, name, &Row::name);
+  check(row != std::end(kRows), ErrorCode::kInvalidArgument,
+        "no dtype '{}' for the KV cache (there are: auto, bf16, f16, fp8)", name);
+  return row->dtype;
 }
 
 EngineOptions engine_options(const LLMOptions& options) {
   return {.context = options.context,
           .kv_tokens = options.kv_tokens,
-          .kv_dtype = kv_dtype(options.dtype),
+          .kv_dtype = kv_dtype(options.kv_dtype),
           .chunk_tokens = options.chunk_tokens,
           .max_sequences = options.max_sequences,
           .prefix_reuse = options.prefix_reuse};
@@ -105,7 +116,7 @@ struct LLM::Impl {
             .format = checkpoint.format,
             .architecture = config.architecture,
             .device = backend->description(),
-            .kv_dtype = std::string(dtype_name(kv_dtype(options.dtype))),
+            .kv_dtype = std::string(dtype_name(kv_dtype(options.kv_dtype))),
             .num_layers = config.num_layers,
             .num_heads = config.num_heads,
             .num_kv_heads = config.num_kv_heads,

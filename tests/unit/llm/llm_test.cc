@@ -182,7 +182,7 @@ TEST_F(LlmTest, RefusesBadOptions) {
   EXPECT_ERROR(ErrorCode::kUnsupported, "'cuda:99' does not run here",
                open([](auto& o) { o.device = "cuda:99"; }));
   EXPECT_ERROR(kInvalid, "threads is -1", open([](auto& o) { o.threads = -1; }));
-  EXPECT_ERROR(kInvalid, "no dtype 'f8'", open([](auto& o) { o.dtype = "f8"; }));
+  EXPECT_ERROR(kInvalid, "no dtype 'f8'", open([](auto& o) { o.kv_dtype = "f8"; }));
   EXPECT_ERROR(kInvalid, "needs a profile", open([](auto& o) {
                  o.sparse_attention.target_sparsity = {0.5, 0.5};
                }));

@@ -27,7 +27,7 @@ TEST(OptionsYaml, ReadsTensorRtLlmsForm) {
       "max_seq_len: 4096\n");
   EXPECT_EQ(options.sparse_attention.threshold_scale_factor, (PerPhase<double>{1000.0, 500.0}));
   EXPECT_FALSE(options.sparse_attention.target_sparsity);
-  EXPECT_EQ(options.dtype, "f16");
+  EXPECT_EQ(options.kv_dtype, "f16");
   EXPECT_FALSE(options.prefix_reuse);
   EXPECT_EQ(options.context, 4096);
 }
