@@ -32,6 +32,12 @@ TEST(OptionsYaml, ReadsTensorRtLlmsForm) {
   EXPECT_EQ(options.context, 4096);
 }
 
+TEST(OptionsYaml, TheTypeOfTheKvCacheHasTheNamesInUse) {
+  EXPECT_EQ(read("kv_dtype: fp8").kv_dtype, "fp8");
+  EXPECT_EQ(read("kv_cache_dtype: fp8_e4m3").kv_dtype, "fp8_e4m3");
+  EXPECT_EQ(read("kv_cache_config: {dtype: fp8}").kv_dtype, "fp8");
+}
+
 TEST(OptionsYaml, OneNumberIsForBothPhases) {
   EXPECT_EQ(read("sparse_attention_config: {threshold_scale_factor: 7}")
                 .sparse_attention.threshold_scale_factor,
