@@ -227,10 +227,10 @@ void measure_elementwise(Meter& meter, int64_t tokens, int hidden) {
     const auto* cache = reinterpret_cast<const uint8_t*>(z.get());
     meter.measure("kv_expand", tokens, "8 heads of 128, fp8",
                   static_cast<double>(tokens * kv_cols) * 6.0, 0, [&](CudaStream stream) {
-                    launch_kv_expand({cache, cache + tokens * kv_cols, y.get(),
-                                      y.get() + tokens * kv_cols, device_table.get(), pages,
-                                      kPageTokens * kv_cols, 1.0f, 1.0f},
-                                     stream);
+                    launch_kv_expand(
+                        {cache, cache + tokens * kv_cols, y.get(), y.get() + tokens * kv_cols,
+                         device_table.get(), pages, kPageTokens * kv_cols, 1.0f, 1.0f},
+                        stream);
                   });
   }
   if (tokens <= 64) {

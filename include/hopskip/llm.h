@@ -41,7 +41,8 @@ struct LLMOptions {
   // Tokens the KV cache holds over all requests; 0: one full context, on a GPU what fits
   int64_t kv_tokens = 0;
   // Of the KV cache: "auto" (bf16), "bf16", "f16" (the CPU) or "fp8" (E4M3, on a GPU: twice the
-  // tokens in the same memory). vLLM's and torch's names for them ("fp8_e4m3", "float16", …) as well.
+  // tokens in the same memory). vLLM's and torch's names for them ("fp8_e4m3", "float16", …) as
+  // well.
   std::string kv_dtype = "auto";
   int64_t chunk_tokens = 2048;  // tokens a step processes at most
   int max_sequences = 64;       // that run at a time; further ones queue

@@ -206,8 +206,8 @@ class Backend {
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
   // Bytes that the pages of such a KV storage may take now (its num_pages is not looked at), of a
-  // device whose memory is there to be used up: to be asked once weights are loaded and a large step
-  // has run. 0: it is not, as on the host.
+  // device whose memory is there to be used up: to be asked once weights are loaded and a large
+  // step has run. 0: it is not, as on the host.
   virtual int64_t memory_for_kv(const KvConfig& /*config*/) const { return 0; }
 
   // A step: begin_step() checks its inputs and brings them to the device, then come operations, and

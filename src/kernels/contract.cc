@@ -106,9 +106,8 @@ void check_kv_config(const KvConfig& config) {
         ErrorCode::kOutOfMemory, "a KV cache of {} pages does not fit any memory",
         config.num_pages);
   const bool fp8 = config.dtype == DType::kF8E4M3;
-  check(config.dtype == DType::kBF16 || config.dtype == DType::kF16 || fp8,
-        ErrorCode::kUnsupported, "KV storage in {}: bf16, f16 and fp8 are possible",
-        dtype_name(config.dtype));
+  check(config.dtype == DType::kBF16 || config.dtype == DType::kF16 || fp8, ErrorCode::kUnsupported,
+        "KV storage in {}: bf16, f16 and fp8 are possible", dtype_name(config.dtype));
   check(config.scales.empty() || (fp8 && std::ssize(config.scales) == config.num_layers), kInvalid,
         "KV storage in {} of {} layers with {} scales", dtype_name(config.dtype), config.num_layers,
         config.scales.size());

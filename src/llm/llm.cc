@@ -35,9 +35,9 @@ DType kv_dtype(const std::string& name) {
   };
   // Our names, then those of vLLM, TensorRT-LLM and torch.
   constexpr Row kRows[] = {
-      {"auto", DType::kBF16},     {"bf16", DType::kBF16},       {"f16", DType::kF16},
-      {"fp8", DType::kF8E4M3},    {"fp8_e4m3", DType::kF8E4M3}, {"bfloat16", DType::kBF16},
-      {"float16", DType::kF16},   {"fp16", DType::kF16},        {"half", DType::kF16},
+      {"auto", DType::kBF16},   {"bf16", DType::kBF16},       {"f16", DType::kF16},
+      {"fp8", DType::kF8E4M3},  {"fp8_e4m3", DType::kF8E4M3}, {"bfloat16", DType::kBF16},
+      {"float16", DType::kF16}, {"fp16", DType::kF16},        {"half", DType::kF16},
   };
   const auto* row = std::ranges::find(kRows, name, &Row::name);
   check(row != std::end(kRows), ErrorCode::kInvalidArgument,

@@ -264,9 +264,9 @@ constexpr Codec codec(DType dtype) {
 }
 
 constexpr Codec kCodecs[] = {
-    codec<float>(DType::kF32),      codec<fp16>(DType::kF16),       codec<bf16>(DType::kBF16),
-    codec<BlockQ8_0>(DType::kQ8_0), codec<BlockQ4_0>(DType::kQ4_0), codec<BlockQ4_1>(DType::kQ4_1),
-    codec<BlockQ4_K>(DType::kQ4_K), codec<BlockQ5_K>(DType::kQ5_K), codec<BlockQ6_K>(DType::kQ6_K),
+    codec<float>(DType::kF32),       codec<fp16>(DType::kF16),       codec<bf16>(DType::kBF16),
+    codec<BlockQ8_0>(DType::kQ8_0),  codec<BlockQ4_0>(DType::kQ4_0), codec<BlockQ4_1>(DType::kQ4_1),
+    codec<BlockQ4_K>(DType::kQ4_K),  codec<BlockQ5_K>(DType::kQ5_K), codec<BlockQ6_K>(DType::kQ6_K),
     codec<fp8_e4m3>(DType::kF8E4M3),
 };
 

@@ -63,8 +63,7 @@ class CpuBackend final : public Backend {
                  const AttentionDebug& debug) override {
     attention_.attention(step, shape, layer, q, out, debug);
   }
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape,
-                     DType /*kv_dtype*/) const override {
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType /*kv_dtype*/) const override {
     return attention_.tile_plan(phase, shape);
   }
 

@@ -26,7 +26,7 @@ struct AppendCase {
   int gap;
   int shift;
 };
-constexpr AppendCase kAppendCases[] = {{1024, 0, 0}, {512, 4096, 8}, {192, 3, 1}, {20, 0, 0},
+constexpr AppendCase kAppendCases[] = {{1024, 0, 0}, {512, 4096, 8}, {192, 3, 1},  {20, 0, 0},
                                        {64, 0, 0},   {1000, 8, 0},   {8192, 0, 0}, {2056, 0, 16}};
 
 // Each token's slot, in no order; some tokens have none.
@@ -160,8 +160,8 @@ TEST_F(CudaOpsKvExpand, CopiesPagesAsBf16) {
     std::vector<uint8_t> v(k.rbegin(), k.rend());
     const DeviceArray<uint8_t> k_cache(k);
     const DeviceArray<uint8_t> v_cache(v);
-    for (const auto& [k_scale, v_scale] : {std::pair{1.0f, 1.0f}, std::pair{0.3f, 1.7f},
-                                           std::pair{2.0f, 0.125f}}) {
+    for (const auto& [k_scale, v_scale] :
+         {std::pair{1.0f, 1.0f}, std::pair{0.3f, 1.7f}, std::pair{2.0f, 0.125f}}) {
       for (const size_t count : {0, 1, 4, 13}) {
         SCOPED_TRACE(fmt::format("{} pages of {}, scales {} and {}", count, page_elements, k_scale,
                                  v_scale));

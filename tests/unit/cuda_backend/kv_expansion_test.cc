@@ -153,8 +153,9 @@ TEST(CudaStepOverFp8, BringsThePagesOfPrefillAlong) {
   FakeKv kv(fp8_config(100, 128));
   const std::vector<int32_t> tokens(4);
   const std::vector<int32_t> a{3, 4}, b{9, 2}, c{7, 8};
-  const std::vector<AttentionSequence> sequences{
-      {0, 1, 65, a, Phase::kDecode}, {1, 2, 100, b, Phase::kPrefill}, {3, 1, 70, c, Phase::kPrefill}};
+  const std::vector<AttentionSequence> sequences{{0, 1, 65, a, Phase::kDecode},
+                                                 {1, 2, 100, b, Phase::kPrefill},
+                                                 {3, 1, 70, c, Phase::kPrefill}};
   const StepInputs inputs{tokens, tokens, sequences, {}, &kv, 4};
   const CudaStep step(inputs, StepLayout(inputs, 4, 0, 3), [] {});
   ASSERT_TRUE(step.expansion().has_value());

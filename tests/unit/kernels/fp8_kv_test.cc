@@ -56,7 +56,8 @@ std::vector<float> stored_values(const KvConfig& config, const std::vector<float
 std::vector<float> some_values() {
   std::vector<float> values;
   for (int i = 0; i < kHeadDim; ++i) {
-    values.push_back((i % 2 == 0 ? 1.0f : -1.0f) * std::ldexp(1.0f + 0.37f * float(i % 3), i / 4 - 5));
+    values.push_back((i % 2 == 0 ? 1.0f : -1.0f) *
+                     std::ldexp(1.0f + 0.37f * float(i % 3), i / 4 - 5));
   }
   return values;
 }

@@ -24,8 +24,8 @@ TEST(Float8, DecodesEveryCode) {
   for (int bits = 0; bits < 0x7f; ++bits) {
     const int exponent = bits >> 3;
     const int mantissa = bits & 7;
-    const double want = exponent == 0 ? std::ldexp(mantissa, -9)
-                                      : std::ldexp(1.0 + mantissa / 8.0, exponent - 7);
+    const double want =
+        exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(1.0 + mantissa / 8.0, exponent - 7);
     EXPECT_EQ(double{value_of(bits)}, want) << bits;
     EXPECT_EQ(double{value_of(bits | 0x80)}, -want) << bits;
   }

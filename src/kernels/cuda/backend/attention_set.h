@@ -20,7 +20,8 @@ AttentionConfig attention_config(const AttentionShape& shape, DType kv_dtype, in
 
 class AttentionSet {
  public:
-  // A layer shape's attention. The first of each phase are planned for the runs of the current step.
+  // A layer shape's attention. The first of each phase are planned for the runs of the current
+  // step.
   struct Layer {
     AttentionShape shape;
     int page_size = 0;

@@ -30,8 +30,7 @@ int64_t scratch_pages(const KvConfig& config) {
   if (config.dtype != DType::kF8E4M3) {
     return 0;
   }
-  return config.context == 0 ? config.num_pages
-                             : std::min(config.num_pages, context_pages(config));
+  return config.context == 0 ? config.num_pages : std::min(config.num_pages, context_pages(config));
 }
 
 int64_t bytes_for_pages(const KvConfig& config, int64_t free) {

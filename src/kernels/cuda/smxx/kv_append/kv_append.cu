@@ -14,8 +14,8 @@ struct Fp8 {
   uint8_t bits;
 };
 
-// Of eight elements what the cache stores. A division for each would cost more than the memory does:
-// that is r · (1 / scale).
+// Of eight elements what the cache stores. A division for each would cost more than the memory
+// does: that is r · (1 / scale).
 __device__ inline uint2 convert(const float (&r)[kChunk], float inverse) {
   float scaled[kChunk];
   HOPSKIP_UNROLL

@@ -29,9 +29,9 @@ __global__ void __launch_bounds__(kExpandThreads) kv_expand(const KvExpandArgs a
   const auto* g_from = reinterpret_cast<const uint2*>(
       static_cast<const uint8_t*>(values ? args.v_cache : args.k_cache) +
       page * args.page_elements);
-  auto* g_to = reinterpret_cast<uint4*>(
-      static_cast<__nv_bfloat16*>(values ? args.v_out : args.k_out) +
-      blockIdx.x * args.page_elements);
+  auto* g_to =
+      reinterpret_cast<uint4*>(static_cast<__nv_bfloat16*>(values ? args.v_out : args.k_out) +
+                               blockIdx.x * args.page_elements);
   const int chunks = static_cast<int>(args.page_elements / kChunk);
   const int apart = static_cast<int>(gridDim.y) * kExpandThreads;  // of a thread's chunks
   for (int first = static_cast<int>(blockIdx.y) * kExpandThreads + static_cast<int>(threadIdx.x);
