@@ -102,7 +102,9 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
       "auto (cpu), cpu, reference (slow, for checking), cuda or cuda:N (not yet tried on a GPU)",
       kModelGroup)
       ->type_name("NAME");
-  add("--dtype", dtype_, "KV cache: auto, bf16 or f16", kModelGroup)->type_name("NAME");
+  add("--kv-dtype,--kv-cache-dtype,--dtype", kv_dtype_,
+      "KV cache: auto (bf16), bf16, f16 (cpu) or fp8 (cuda, half the memory)", kModelGroup)
+      ->type_name("NAME");
   add("--simd", simd_, "CPU instruction set, e.g. avx2; default: the best", kModelGroup)
       ->type_name("NAME");
   if (parts.context) {
@@ -118,7 +120,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
       kModelGroup)
       ->allow_extra_args(false)
       ->type_name("FILE");
-  add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=f16", kModelGroup)
+  add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=fp8", kModelGroup)
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
   if (parts.profile) {
@@ -156,7 +158,7 @@ LLMOptions ModelFlags::options() const {
   options.model = model_;
   options.folders = folders_from_environment();
   assign(device_, options.device);
-  assign(dtype_, options.dtype);
+  assign(kv_dtype_, options.kv_dtype);
   assign(simd_, options.simd);
   assign(profile_, options.profile);
   assign(context_, options.context);

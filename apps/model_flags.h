@@ -42,7 +42,7 @@ class ModelFlags {
   void apply_sparse_flags(LLMOptions& options) const;
 
   std::string model_;
-  std::optional<std::string> device_, dtype_, simd_, profile_, factor_, target_;
+  std::optional<std::string> device_, kv_dtype_, simd_, profile_, factor_, target_;
   std::optional<int64_t> context_, chunk_;
   std::optional<int> threads_;
   std::vector<std::string> configs_, settings_;

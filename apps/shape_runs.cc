@@ -58,7 +58,7 @@ ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
   engine.context = options.context;
   engine.max_sequences = static_cast<int>(options.batch);
   engine.prefix_reuse = options.prefix_reuse;
-  if (engine.kv_tokens == 0 && backend_->memory_for_kv() == 0) {
+  if (engine.kv_tokens == 0 && !backend_->memory_use()) {
     engine.kv_tokens = pages_of(options.context) * kPage * options.batch;  // on the host
   }
   engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
 #include "kernels/cuda/smxx/kv_append/launch.h"
+#include "kernels/cuda/smxx/kv_expand/launch.h"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
 #include "kernels/cuda/smxx/moe_permute/launch.h"
 #include "kernels/cuda/smxx/moe_route/launch.h"
@@ -212,6 +214,22 @@ void measure_elementwise(Meter& meter, int64_t tokens, int hidden) {
                     launch_kv_append(
                         {y.get(), y.get() + tokens * kv_cols, z.get(), z.get() + tokens * kv_cols,
                          slots.get(), tokens, kv_cols, kv_cols, kv_cols, fp8, 1.0f, 1.0f},
+                        stream);
+                  });
+  }
+  if (tokens >= 64) {
+    constexpr int64_t kPageTokens = 64;
+    const int64_t pages = tokens / kPageTokens;
+    std::vector<int32_t> table(pages);
+    std::iota(table.begin(), table.end(), 0);
+    std::shuffle(table.begin(), table.end(), std::mt19937(3));
+    const Ints device_table(table);
+    const auto* cache = reinterpret_cast<const uint8_t*>(z.get());
+    meter.measure("kv_expand", tokens, "8 heads of 128, fp8",
+                  static_cast<double>(tokens * kv_cols) * 6.0, 0, [&](CudaStream stream) {
+                    launch_kv_expand(
+                        {cache, cache + tokens * kv_cols, y.get(), y.get() + tokens * kv_cols,
+                         device_table.get(), pages, kPageTokens * kv_cols, 1.0f, 1.0f},
                         stream);
                   });
   }

@@ -12,12 +12,20 @@
 #include "engine/warm_up.h"
 #include "hopskip/error.h"
 #include "kvcache/page_pool.h"
+#include "models/layers/kv_scales.h"
 #include "models/model.h"
 
 namespace hopskip {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+KvConfig with_scales(KvConfig config, const Checkpoint& checkpoint) {
+  if (config.dtype == DType::kF8E4M3) {
+    config.scales = kv_scales(checkpoint);
+  }
+  return config;
+}
 
 }  // namespace
 
@@ -27,8 +35,10 @@ class Engine::Impl {
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
         model_(load_model(checkpoint, backend)),
-        kv_(backend.make_kv_storage(kv_config(
-            options_, model_->config(), memory_beside_largest_step(backend, *model_, options_)))),
+        kv_(backend.make_kv_storage(
+            with_scales(kv_config(options_, model_->config(),
+                                  memory_beside_largest_step(backend, *model_, options_)),
+                        checkpoint))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {}
@@ -48,7 +58,9 @@ class Engine::Impl {
   int64_t context() const { return context_; }
   PerPhase<TilePlan> tile_plans() const {
     const AttentionShape shape = model_->attention_shape();
-    return {backend_.tile_plan(Phase::kPrefill, shape), backend_.tile_plan(Phase::kDecode, shape)};
+    const DType kv_dtype = kv_->config().dtype;
+    return {backend_.tile_plan(Phase::kPrefill, shape, kv_dtype),
+            backend_.tile_plan(Phase::kDecode, shape, kv_dtype)};
   }
 
  private:

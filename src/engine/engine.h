@@ -20,7 +20,7 @@ struct EngineOptions {
   // Tokens the KV cache holds over all requests; 0: one full context, or on a GPU as many contexts
   // as fit its memory, up to max_sequences. Below `context` it bounds the context.
   int64_t kv_tokens = 0;
-  DType kv_dtype = DType::kBF16;
+  DType kv_dtype = DType::kBF16;  // kBF16, kF16 or kF8E4M3, as the backend can
   // Tokens a step processes at most; a longer prompt is prefilled in chunks.
   int64_t chunk_tokens = 2048;
   int max_sequences = 64;    // that run at a time; further ones queue

@@ -73,15 +73,25 @@ class Weight {
 };
 using WeightPtr = std::unique_ptr<const Weight>;
 
+// What a layer's stored FP8 keys and values are multiplied with. Stored is x · (1 / scale), all in
+// fp32, rounded to E4M3 and held within ±448.
+struct KvScale {
+  float k = 1.0f;
+  float v = 1.0f;
+};
+
 // Paged K and V of every layer, in the backend's own layout.
 struct KvConfig {
   int num_layers = 0;
   int num_kv_heads = 0;
   int head_dim = 0;
-  DType dtype = DType::kBF16;  // kBF16 or kF16
+  DType dtype = DType::kBF16;  // kBF16, kF16 or kF8E4M3
   int page_size = 64;          // tokens a page
   int64_t num_pages = 0;
+  int64_t context = 0;               // tokens of the longest sequence; 0: what the pages hold
+  std::vector<KvScale> scales = {};  // kF8E4M3: of each layer; empty: all 1
 
+  KvScale scale(int layer) const { return scales.empty() ? KvScale{} : scales[layer]; }
   int64_t bytes_per_page() const {
     return int64_t{2} * num_layers * num_kv_heads * head_dim * page_size * block_bytes(dtype);
   }
@@ -259,9 +269,10 @@ class Backend {
   virtual WeightPtr load(const TensorView& view) = 0;
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
-  // Bytes that a KV storage may take now, of a device whose memory is there to be used up: to be
-  // asked once weights are loaded and a large step has run. 0: it is not, as on the host.
-  virtual int64_t memory_for_kv() const { return 0; }
+  // Bytes that the pages of such a KV storage may take now (its num_pages is not looked at), of a
+  // device whose memory is there to be used up: to be asked once weights are loaded and a large
+  // step has run. 0: it is not, as on the host.
+  virtual int64_t memory_for_kv(const KvConfig& /*config*/) const { return 0; }
   // Nothing: the backend does not keep count, as on the host.
   virtual std::optional<MemoryUse> memory_use() const { return std::nullopt; }
 
@@ -297,8 +308,8 @@ class Backend {
   // … out = attention of q over the cache; q, out [T][num_heads · head_dim], activations.
   virtual void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                          const AttentionDebug& debug = {}) = 0;
-  // The plan attention() follows in a phase; the reference replays it.
-  virtual TilePlan tile_plan(Phase phase, const AttentionShape& shape) const = 0;
+  // The plan attention() follows in a phase over such K and V; the reference replays it.
+  virtual TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const = 0;
 
   // Waits for the device, if any, and gives exact x, whose rows are adjacent, as host memory, valid
   // until the next read() or reset_workspace().

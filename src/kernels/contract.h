@@ -43,7 +43,7 @@ void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const Moe
 void check_experts(std::span<const TensorView> experts);
 
 // Rank 1 gives [n, 1], rank 2 its shape. Throws InvalidArgument for other ranks and for rows that
-// are not whole blocks, Unsupported for kI32.
+// are not whole blocks, Unsupported for kI32 and kF8E4M3.
 struct WeightShape {
   int64_t rows = 0;
   int64_t cols = 0;

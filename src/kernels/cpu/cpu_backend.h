@@ -75,7 +75,7 @@ class CpuBackend final : public Backend {
     clock_.enter(Part::kAttention);
     attention_.attention(step, shape, layer, q, out, debug);
   }
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override {
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType /*kv_dtype*/) const override {
     return attention_.tile_plan(phase, shape);
   }
 

@@ -44,7 +44,7 @@ class ReferenceBackend final : public Backend {
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override;
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const override;
 
   std::span<const float> read(Matrix x) override;
 

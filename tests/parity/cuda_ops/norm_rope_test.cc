@@ -291,7 +291,10 @@ TEST_F(CudaOpsRope, RotatesAndAppends) {
                                 .kv_heads = kv_heads,
                                 .head_dim = head_dim,
                                 .eps = kEps,
-                                .magnitude = 1.25f},
+                                .magnitude = 1.25f,
+                                .cache_is_fp8 = false,
+                                .k_scale = 1.0f,
+                                .v_scale = 1.0f},
                                nullptr);
           const Rows<bf16> got_q = device_q.download();
           const Rows<bf16> got_k = k_cache.download();

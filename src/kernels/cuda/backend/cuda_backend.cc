@@ -7,12 +7,12 @@
 #include "base/check.h"
 #include "kernels/contract.h"
 #include "kernels/cuda/backend/entry.h"
-#include "kernels/cuda/backend/kv_storage.h"
 #include "kernels/cuda/config_check.h"
 #include "kernels/cuda/select.h"
 #include "kernels/cuda/smxx/embed/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/kv_append/launch.h"
+#include "kernels/cuda/smxx/kv_expand/launch.h"
 #include "kernels/cuda/smxx/rms_norm/launch.h"
 #include "kernels/cuda/smxx/rope/launch.h"
 #include "kernels/cuda/smxx/rotate_append/launch.h"
@@ -68,8 +68,11 @@ Part CudaBackend::part_of(uint64_t operation) {
     case kAttention:
       return Part::kAttention;
     case kLinear:
+    case kNormLinear:
+    case kNormGatedLinear:
       return Part::kLinear;
     case kMoe:
+    case kNormMoe:
       return Part::kExperts;
     default:
       return Part::kRest;
@@ -119,13 +122,14 @@ WeightPtr CudaBackend::load(const TensorView& view) {
 
 std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) {
   check_kv_config(config);
-  check(config.dtype == DType::kBF16, ErrorCode::kUnsupported,
-        "a KV cache in {} on a GPU: bf16 is possible", dtype_name(config.dtype));
+  check(config.dtype == DType::kBF16 || config.dtype == DType::kF8E4M3, ErrorCode::kUnsupported,
+        "a KV cache in {} on a GPU: bf16 and fp8 are possible", dtype_name(config.dtype));
   AttentionShape shape;
   shape.num_heads = shape.num_kv_heads = config.num_kv_heads;
   shape.head_dim = config.head_dim;
   for (Phase phase : kPhases) {
-    const AttentionConfig wanted = attention_config(shape, config, phase, device_);
+    const AttentionConfig wanted =
+        attention_config(shape, config.dtype, config.page_size, phase, device_);
     validate(wanted);
     select_kernel(wanted);
   }
@@ -133,13 +137,13 @@ std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) 
   return std::make_unique<CudaKvStorage>(config, own_->stream.get(), own_->kv_bytes);
 }
 
-int64_t CudaBackend::memory_for_kv() const {
+int64_t CudaBackend::memory_for_kv(const KvConfig& config) const {
   const DeviceScope scope(device_);
   size_t free = 0;
   size_t total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
   const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
-  return std::max<int64_t>(1, static_cast<int64_t>(free) - reserve);
+  return std::max<int64_t>(1, bytes_for_pages(config, static_cast<int64_t>(free) - reserve));
 }
 
 std::optional<MemoryUse> CudaBackend::memory_use() const {
@@ -168,8 +172,7 @@ std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
   auto step =
       std::make_unique<CudaStep>(inputs, layout, [graphs = &own_->graphs] { graphs->abandon(); });
   own_->graphs.forget_if([&] { return own_->steps.begin(*step, stream); });
-  own_->graphs.forget_if(
-      [&] { return own_->layers.plan(step->planned(), inputs.num_heads, kv.config(), stream); });
+  own_->graphs.forget_if([&] { return own_->layers.plan(*step, stream); });
   const auto key =
       bucket > 0 ? std::optional(StepKey{num_tokens, kv.id(), inputs.timed}) : std::nullopt;
   own_->graphs.begin(key);
@@ -322,6 +325,7 @@ void CudaBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
   check_kv_append(step, layer, k, v);
   check_bf16("kv_append", {k, v});
   const auto& kv = own_cast<const CudaKvStorage>(step.kv(), "KV storage");
+  const KvScale scale = kv.config().scale(layer);
   const KvAppendArgs args{.k = k.data,
                           .v = v.data,
                           .k_cache = kv.keys(layer),
@@ -331,9 +335,9 @@ void CudaBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
                           .k_stride = k.stride,
                           .v_stride = v.stride,
                           .cols = static_cast<int32_t>(k.cols),
-                          .cache_is_fp8 = false,
-                          .k_scale = 1.0f,
-                          .v_scale = 1.0f};
+                          .cache_is_fp8 = kv.config().dtype == DType::kF8E4M3,
+                          .k_scale = scale.k,
+                          .v_scale = scale.v};
   if (own_->graphs.launches({kKvAppend, address(args.k), address(args.v), address(args.k_cache)})) {
     const DeviceScope scope(device_);
     launch_kv_append(args, own_->stream.get());
@@ -363,6 +367,7 @@ void CudaBackend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, M
   };
   const DeviceScope scope(device_);
   const StepLayout& layout = own(step).layout();
+  const KvScale scale = kv.config().scale(layer);
   const RotateAppendArgs args{.q = q.data,
                               .k = k.data,
                               .v = v.data,
@@ -381,7 +386,10 @@ void CudaBackend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, M
                               .kv_heads = static_cast<int32_t>(k.cols / head_dim),
                               .head_dim = head_dim,
                               .eps = norms.eps,
-                              .magnitude = rope.magnitude};
+                              .magnitude = rope.magnitude,
+                              .cache_is_fp8 = kv.config().dtype == DType::kF8E4M3,
+                              .k_scale = scale.k,
+                              .v_scale = scale.v};
   if (own_->graphs.launches({kRotateAppend, address(args.q), address(args.k), address(args.k_cache),
                              address(args.q_norm), address(args.inv_freq)})) {
     launch_rotate_append(args, own_->stream.get());
@@ -405,28 +413,58 @@ void CudaBackend::attention(Step& step, const AttentionShape& shape, int layer, 
   AttentionSet::Layer& attention =
       own_->layers.layer(shape, kv.config(), !own_->graphs.puts_off(), stream);
   for (Phase phase : kPhases) {
-    if (!attention.planned[phase]) {
-      continue;
+    const bool expands = phase == Phase::kPrefill && own_step.expansion().has_value();
+    for (size_t i = 0; i < attention.planned[phase]; ++i) {
+      const SequenceRun& run = own_step.runs()[phase][i];
+      const int64_t first = own_step.first(phase) + run.begin;
+      AttentionTensors tensors;
+      tensors.q = q.data;
+      tensors.q_row_stride = q.stride;
+      tensors.out = out.data;
+      tensors.out_row_stride = out.stride;
+      tensors.k = kv.keys(layer);
+      tensors.v = kv.values(layer);
+      tensors.q_rows = q.rows;
+      tensors.num_pages = kv.config().num_pages;
+      tensors.counts = own_->steps.counts(own_step.layout(), layer, first);
+      tensors.threshold_log2 = own_->steps.input<float>(own_step.layout().thresholds) + first;
+      if (expands) {
+        expand_kv(kv, own_step, run, layer, attention);
+        tensors.k = kv.scratch_keys();
+        tensors.v = kv.scratch_values();
+        tensors.num_pages = scratch_pages(kv.config());
+      } else {
+        tensors.k_scale = kv.config().scale(layer).k;
+        tensors.v_scale = kv.config().scale(layer).v;
+      }
+      attention.attention[phase][i].run(tensors, stream);
     }
-    const int64_t first = own_step.first(phase);
-    AttentionTensors tensors;
-    tensors.q = q.data;
-    tensors.q_row_stride = q.stride;
-    tensors.out = out.data;
-    tensors.out_row_stride = out.stride;
-    tensors.k = kv.keys(layer);
-    tensors.v = kv.values(layer);
-    tensors.q_rows = q.rows;
-    tensors.num_pages = kv.config().num_pages;
-    tensors.counts = own_->steps.counts(own_step.layout(), layer, first);
-    tensors.threshold_log2 = own_->steps.input<float>(own_step.layout().thresholds) + first;
-    attention.attention[phase]->run(tensors, stream);
   }
 }
 
-TilePlan CudaBackend::tile_plan(Phase phase, const AttentionShape& shape) const {
-  KvConfig kv;
-  const AttentionConfig config = attention_config(shape, kv, phase, device_);
+void CudaBackend::expand_kv(const CudaKvStorage& kv, const CudaStep& step, const SequenceRun& run,
+                            int layer, const AttentionSet::Layer& attention) {
+  const auto* pages = own_->steps.input<int32_t>(step.layout().pages);
+  const int64_t page_bytes = kv.page_elements() * block_bytes(DType::kBF16);
+  const KvScale scale = kv.config().scale(layer);
+  for (const KvExpansion::Piece& piece :
+       step.expansion()->pieces(run, attention.shape.window, attention.key_span)) {
+    launch_kv_expand({.k_cache = kv.keys(layer),
+                      .v_cache = kv.values(layer),
+                      .k_out = kv.scratch_keys() + piece.scratch_page * page_bytes,
+                      .v_out = kv.scratch_values() + piece.scratch_page * page_bytes,
+                      .pages = pages + piece.first_entry,
+                      .num_pages = piece.num_pages,
+                      .page_elements = kv.page_elements(),
+                      .k_scale = scale.k,
+                      .v_scale = scale.v},
+                     own_->stream.get());
+  }
+}
+
+TilePlan CudaBackend::tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const {
+  const KvConfig kv;
+  const AttentionConfig config = attention_config(shape, kv_dtype, kv.page_size, phase, device_);
   cuda::validate(config);
   // In decode, what one CTA takes of the keys changes from step to step: the plan says no split.
   return select_kernel(config).tile_plan(config, 0);

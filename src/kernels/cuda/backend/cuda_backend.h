@@ -14,6 +14,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/attention_set.h"
 #include "kernels/cuda/backend/handles.h"
+#include "kernels/cuda/backend/kv_storage.h"
 #include "kernels/cuda/backend/linear.h"
 #include "kernels/cuda/backend/moe.h"
 #include "kernels/cuda/backend/step_graphs.h"
@@ -36,7 +37,7 @@ class CudaBackend final : public Backend {
 
   WeightPtr load(const TensorView& view) override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
-  int64_t memory_for_kv() const override;
+  int64_t memory_for_kv(const KvConfig& config) const override;
   std::optional<MemoryUse> memory_use() const override;
 
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override;
@@ -54,7 +55,7 @@ class CudaBackend final : public Backend {
                          const HeadNorms& norms, const Rope& rope) override;
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override;
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const override;
 
   std::span<const float> read(Matrix x) override;
 
@@ -75,6 +76,9 @@ class CudaBackend final : public Backend {
     DeviceMemory memory;
   };
   const float* frequencies(const Rope& rope);
+  // Copies what a run of prefill sequences sees of an FP8 layer to the storage's scratch.
+  void expand_kv(const CudaKvStorage& kv, const CudaStep& step, const SequenceRun& run, int layer,
+                 const AttentionSet::Layer& attention);
   // Of an operation's kind, the first value that StepGraphs::launches() is given.
   static Part part_of(uint64_t operation);
   // This step's place among those that graphs serve; nothing: it is not one.

@@ -32,14 +32,14 @@ __device__ inline void let_next_start() {
 }
 
 template <typename... Params, typename... Args>
-void launch_overlapped(std::string_view name, void (*kernel)(Params...), dim3 grid, int threads,
+void launch_overlapped(std::string_view name, void (*kernel)(Params...), dim3 grid, dim3 block,
                        size_t shared_bytes, cudaStream_t stream, Args&&... args) {
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
-  config.blockDim = dim3(threads);
+  config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &overlap;

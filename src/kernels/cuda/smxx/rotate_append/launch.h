@@ -27,7 +27,7 @@ struct RotateAppendArgs {
   const float* k_norm;       // [head_dim] or null
   const int32_t* positions;  // [tokens]
   const float* inv_freq;     // [head_dim / 2]
-  void* k_cache;             // [pages][page_size][kv_heads][head_dim]
+  void* k_cache;             // [pages][page_size][kv_heads][head_dim], BF16 or FP8 E4M3
   void* v_cache;             // like k_cache
   const int64_t* slots;      // [tokens]: page · page_size + place in the page; below 0: no token
   int64_t tokens;
@@ -35,7 +35,10 @@ struct RotateAppendArgs {
   int32_t kv_heads;
   int32_t head_dim;
   float eps;
-  float magnitude;  // factor of cos and sin
+  float magnitude;    // factor of cos and sin
+  bool cache_is_fp8;  // stores k · (1 / k_scale) and v · (1 / v_scale), beyond ±448 as ±448
+  float k_scale;
+  float v_scale;
 };
 
 void launch_rotate_append(const RotateAppendArgs& args, CudaStream stream);

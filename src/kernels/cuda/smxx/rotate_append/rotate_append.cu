@@ -2,6 +2,7 @@
 // pairs (i, i + half) are shared by half / 8 lanes, eight neighbouring ones each.
 #include "kernels/cuda/common/chunk.cuh"
 #include "kernels/cuda/common/overlap.cuh"
+#include "kernels/cuda/common/pack_fp8.cuh"
 #include "kernels/cuda/common/reduce.cuh"
 #include "kernels/cuda/common/rotation.cuh"
 #include "kernels/cuda/smxx/rotate_append/launch.h"
@@ -12,9 +13,27 @@ namespace smxx {
 constexpr int kThreads = 256;
 constexpr int kEnoughCtas = 512;
 
-template <int kLanes>
+struct Fp8 {
+  uint8_t bits;
+};
+
+// A line of eight BF16 values as the cache stores them.
+__device__ inline void write_line(__nv_bfloat16* g, uint4 line, float /*inverse*/) {
+  *reinterpret_cast<uint4*>(g) = line;
+}
+__device__ inline void write_line(Fp8* g, uint4 line, float inverse) {
+  float r[kChunk];
+  unpack_bf16(line, r);
+  HOPSKIP_UNROLL
+  for (float& value : r) {
+    value *= inverse;
+  }
+  *reinterpret_cast<uint2*>(g) = pack_e4m3(r);
+}
+
+template <typename Cache, int kLanes>
 __global__ void __launch_bounds__(kThreads)
-    rotate_append(const __grid_constant__ RotateAppendArgs args) {
+    rotate_append(const __grid_constant__ RotateAppendArgs args, float k_inverse, float v_inverse) {
   constexpr int kHalf = kLanes * kChunk;
   constexpr int kHeadDim = 2 * kHalf;
   __shared__ float2 s_rotations[kHalf];
@@ -72,24 +91,36 @@ __global__ void __launch_bounds__(kThreads)
       b[i] = b[i] * r.x + a[i] * r.y;
       a[i] = turned;
     }
-    if (!exists || (!is_q && slot < 0)) {
-      continue;
+    if (exists && is_q) {
+      store_chunk(from, kChunk, true, a);
+      store_chunk(from + kHalf, kChunk, true, b);
+    } else if (exists && slot >= 0) {
+      Cache* to = static_cast<Cache*>(args.k_cache) + slot * args.kv_heads * kHeadDim + in_token;
+      write_line(to, pack_bf16(a), k_inverse);
+      write_line(to + kHalf, pack_bf16(b), k_inverse);
     }
-    auto* to = is_q ? from
-                    : static_cast<__nv_bfloat16*>(args.k_cache) + slot * args.kv_heads * kHeadDim +
-                          in_token;
-    store_chunk(to, kChunk, true, a);
-    store_chunk(to + kHalf, kChunk, true, b);
   }
   if (slot < 0) {
     return;
   }
   const int v_chunks = args.kv_heads * (kHeadDim / kChunk);
   const auto* v = static_cast<const __nv_bfloat16*>(args.v) + token * args.v_stride;
-  auto* v_cache = static_cast<__nv_bfloat16*>(args.v_cache) + slot * args.kv_heads * kHeadDim;
+  Cache* v_cache = static_cast<Cache*>(args.v_cache) + slot * args.kv_heads * kHeadDim;
   for (int item = first; item < v_chunks; item += step) {
-    reinterpret_cast<uint4*>(v_cache)[item] = reinterpret_cast<const uint4*>(v)[item];
+    write_line(v_cache + item * kChunk, reinterpret_cast<const uint4*>(v)[item], v_inverse);
   }
+}
+
+template <typename Cache>
+void launch_for(const RotateAppendArgs& args, CudaStream stream) {
+  const int lanes = args.head_dim / 2 / kChunk;
+  const int items = (args.q_heads + args.kv_heads) * lanes;
+  const int parts = args.tokens >= kEnoughCtas ? 1 : (items + kThreads - 1) / kThreads;
+  const auto kernel = lanes == 4   ? rotate_append<Cache, 4>
+                      : lanes == 8 ? rotate_append<Cache, 8>
+                                   : rotate_append<Cache, 16>;
+  launch_overlapped("rotate_append", kernel, dim3(static_cast<unsigned>(args.tokens), parts),
+                    kThreads, 0, stream, args, 1.0f / args.k_scale, 1.0f / args.v_scale);
 }
 
 }  // namespace smxx
@@ -98,15 +129,11 @@ void launch_rotate_append(const RotateAppendArgs& args, CudaStream stream) {
   if (args.tokens == 0) {
     return;
   }
-  const int lanes = args.head_dim / 2 / kChunk;
-  const int items = (args.q_heads + args.kv_heads) * lanes;
-  const int parts =
-      args.tokens >= smxx::kEnoughCtas ? 1 : (items + smxx::kThreads - 1) / smxx::kThreads;
-  const auto kernel = lanes == 4   ? smxx::rotate_append<4>
-                      : lanes == 8 ? smxx::rotate_append<8>
-                                   : smxx::rotate_append<16>;
-  launch_overlapped("rotate_append", kernel, dim3(static_cast<unsigned>(args.tokens), parts),
-                    smxx::kThreads, 0, stream, args);
+  if (args.cache_is_fp8) {
+    smxx::launch_for<smxx::Fp8>(args, stream);
+  } else {
+    smxx::launch_for<__nv_bfloat16>(args, stream);
+  }
 }
 
 }  // namespace hopskip::cuda
