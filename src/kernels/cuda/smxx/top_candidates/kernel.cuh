@@ -1,13 +1,12 @@
 // Two kernels: the first reads the logits once, the second reads what may matter again.
 //
-//   scan    grid [row · chunk]: of each group of 32 logits the largest; of the chunk its largest
-//   and
-//           its sum of exponentials
-//   select  a CTA a row: the `count` best groups hold all of the `count` best logits, for each
-//           better group has a better logit. So
-//             keep the groups above a bound that count … kSurvivors of them reach
-//             read their logits again, from L2, and keep those above a bound of the same kind
-//             rank those against each other
+//   top_candidates_scan, grid [row · chunk]
+//     of each group of 32 logits the largest; of the chunk its largest and its sum of exponentials
+//   top_candidates, grid [row]: the `count` best groups hold all of the `count` best logits, for each
+//   better group has a better logit
+//     keep the groups that reach a bound, count … kSurvivors of them
+//     read their logits again, from L2, and keep those that reach another such bound
+//     rank these against each other
 //
 // Order is that of 64-bit numbers (key of the logit, ~id): no two are equal, so a bound always
 // exists, ties or not, and results do not depend on who comes first.
@@ -241,7 +240,7 @@ __device__ inline void write_sum(const TopCandidatesArgs& args, const TopCandida
 // kHeldGroups: of a thread, at least num_groups / kSelectThreads.
 template <int kHeldGroups>
 __global__ void __launch_bounds__(kSelectThreads)
-    top_candidates_select(const TopCandidatesArgs args, const TopCandidatesScratch scratch) {
+    top_candidates(const TopCandidatesArgs args, const TopCandidatesScratch scratch) {
   __shared__ uint32_t s_words[2][kSelectWarps];
   __shared__ int32_t s_groups[kSurvivors];
   __shared__ __align__(16) uint64_t s_best[kSurvivors];

@@ -47,10 +47,10 @@ void launch_top_candidates(const TopCandidatesArgs& args, CudaStream stream) {
                                                                                      lines);
   check_launch(cudaGetLastError(), "top_candidates, scan");
   const auto select = scratch.num_groups <= kFewGroups * smxx::kSelectThreads
-                          ? smxx::top_candidates_select<kFewGroups>
-                          : smxx::top_candidates_select<kManyGroups>;
+                          ? smxx::top_candidates<kFewGroups>
+                          : smxx::top_candidates<kManyGroups>;
   select<<<static_cast<unsigned>(args.rows), smxx::kSelectThreads, 0, stream>>>(args, scratch);
-  check_launch(cudaGetLastError(), "top_candidates, select");
+  check_launch(cudaGetLastError(), "top_candidates");
 }
 
 }  // namespace hopskip::cuda
