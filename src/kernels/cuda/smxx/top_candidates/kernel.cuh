@@ -2,8 +2,8 @@
 //
 //   top_candidates_scan, grid [row · chunk]
 //     of each group of 32 logits the largest; of the chunk its largest and its sum of exponentials
-//   top_candidates, grid [row]: the `count` best groups hold all of the `count` best logits, for each
-//   better group has a better logit
+//   top_candidates, grid [row]: the `count` best groups hold all of the `count` best logits, for
+//   each better group has a better logit
 //     keep the groups that reach a bound, count … kSurvivors of them
 //     read their logits again, from L2, and keep those that reach another such bound
 //     rank these against each other
