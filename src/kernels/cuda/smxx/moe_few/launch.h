@@ -21,12 +21,12 @@ struct MoeFewArgs {
   const void* gate;    // [experts][inner][hidden] BF16
   const void* up;      // [experts][inner][hidden] BF16
   const void* down;    // [experts][hidden][inner] BF16
-  void* normed;     // [tokens][hidden] BF16
-  float* logits;    // [tokens][experts]
-  int32_t* ids;     // [tokens][k]
-  float* weights;   // [tokens][k]
-  void* products;   // [tokens][k][inner] BF16
-  int32_t* ticket;  // [1]: 0 before and after
+  void* normed;        // [tokens][hidden] BF16
+  float* logits;       // [tokens][experts]
+  int32_t* ids;        // [tokens][k]
+  float* weights;      // [tokens][k]
+  void* products;      // [tokens][k][inner] BF16
+  int32_t* ticket;     // [1]: 0 before and after
   int64_t x_stride;
   int64_t normed_stride;
   int64_t logits_stride;

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/common/macros.cuh"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/reduce.cuh"
 #include "kernels/cuda/smxx/top_candidates/launch.h"
 
@@ -89,6 +90,8 @@ template <int kLines>
 __global__ void __launch_bounds__(kScanThreads)
     top_candidates_scan(const TopCandidatesArgs args, const TopCandidatesScratch scratch,
                         bool lines) {
+  let_next_start();
+  wait_for_previous();
   __shared__ float s_largest[kScanWarps];
   __shared__ float s_sums[kScanWarps];
   const int64_t row = blockIdx.x / static_cast<unsigned>(scratch.num_chunks);
@@ -241,6 +244,8 @@ __device__ inline void write_sum(const TopCandidatesArgs& args, const TopCandida
 template <int kHeldGroups>
 __global__ void __launch_bounds__(kSelectThreads)
     top_candidates(const TopCandidatesArgs args, const TopCandidatesScratch scratch) {
+  let_next_start();
+  wait_for_previous();
   __shared__ uint32_t s_words[2][kSelectWarps];
   __shared__ int32_t s_groups[kSurvivors];
   __shared__ __align__(16) uint64_t s_best[kSurvivors];

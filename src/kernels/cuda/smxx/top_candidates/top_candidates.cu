@@ -1,7 +1,7 @@
 #include "kernels/cuda/smxx/top_candidates/launch.h"
 
 #include "kernels/cuda/common/chunk.cuh"
-#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/smxx/top_candidates/kernel.cuh"
 
 namespace hopskip::cuda {
@@ -43,14 +43,13 @@ void launch_top_candidates(const TopCandidatesArgs& args, CudaStream stream) {
   const bool lines = on_lines<float>(args.logits, args.stride);
   const auto scan = lines_of(args.rows, args.vocab) == 1 ? smxx::top_candidates_scan<1>
                                                          : smxx::top_candidates_scan<kManyLines>;
-  scan<<<static_cast<unsigned>(args.rows * chunks), smxx::kScanThreads, 0, stream>>>(args, scratch,
-                                                                                     lines);
-  check_launch(cudaGetLastError(), "top_candidates, scan");
+  launch_overlapped("top_candidates, scan", scan, dim3(static_cast<unsigned>(args.rows * chunks)),
+                    smxx::kScanThreads, 0, stream, args, scratch, lines);
   const auto select = scratch.num_groups <= kFewGroups * smxx::kSelectThreads
                           ? smxx::top_candidates<kFewGroups>
                           : smxx::top_candidates<kManyGroups>;
-  select<<<static_cast<unsigned>(args.rows), smxx::kSelectThreads, 0, stream>>>(args, scratch);
-  check_launch(cudaGetLastError(), "top_candidates");
+  launch_overlapped("top_candidates", select, dim3(static_cast<unsigned>(args.rows)),
+                    smxx::kSelectThreads, 0, stream, args, scratch);
 }
 
 }  // namespace hopskip::cuda
