@@ -28,6 +28,8 @@ constexpr int64_t kPage = KvConfig{}.page_size;
 // Of a sequence, with the one that the scheduler wants free beside it.
 int64_t pages_of(int64_t tokens) { return (tokens + kPage - 1) / kPage + 1; }
 
+int64_t longest(const ShapeRunsOptions& options) { return pages_of(options.context) * kPage; }
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -51,15 +53,15 @@ double sparsity(const EngineStats& before, const EngineStats& after, Phase phase
 
 ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
     : options_(options),
-      config_(synthetic_config(options.shape, options.layers, options.context)),
+      config_(synthetic_config(options.shape, options.layers, longest(options))),
       backend_(open_backend(options.machine)),
       checkpoint_(synthetic_checkpoint(config_, options.seed)) {
   EngineOptions engine = engine_options(options.machine);
-  engine.context = options.context;
+  engine.context = longest(options);
   engine.max_sequences = static_cast<int>(options.batch);
   engine.prefix_reuse = options.prefix_reuse;
   if (engine.kv_tokens == 0 && !backend_->memory_use()) {
-    engine.kv_tokens = pages_of(options.context) * kPage * options.batch;  // on the host
+    engine.kv_tokens = longest(options) * options.batch;  // on the host
   }
   engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine);
 }

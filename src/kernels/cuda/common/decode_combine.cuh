@@ -170,8 +170,8 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
   DecodeItem item =
       static_cast<int>(blockIdx.x) < num_items ? args.items[blockIdx.x] : DecodeItem{};
   if constexpr (kOverlap) {
-    ptx::launch_dependents();
     ptx::wait_for_launcher();
+    ptx::launch_dependents();
   }
   for (int i = blockIdx.x; i < num_items; i += gridDim.x) {
     if (i != static_cast<int>(blockIdx.x)) {

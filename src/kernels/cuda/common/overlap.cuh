@@ -17,16 +17,12 @@
 
 namespace hopskip::cuda {
 
-// Until every kernel before this one has ended and what it wrote can be seen.
+// Until every kernel before this one has ended and what it wrote can be seen. From then on the next
+// kernel may start wherever there is room. Not sooner: kernels that are far from their turn would
+// take the places of those that are not.
 __device__ inline void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-// The next kernel may start as soon as each CTA of this one has said so: no CTA is kept out.
-__device__ inline void let_next_start() {
-#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }

@@ -524,8 +524,8 @@ struct DecodeKernel {
       ptx::fence_barrier_init();
     }
     Warp warp(args, maps, s);
-    ptx::launch_dependents();
     ptx::wait_for_launcher();
+    ptx::launch_dependents();
     int item = blockIdx.x;
     while (item < *args.num_items) {
       __syncthreads();  // barriers are ready; all are done with the item before

@@ -8,7 +8,6 @@ namespace smxx {
 constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads) embed(const EmbedArgs args, bool lines) {
-  let_next_start();
   wait_for_previous();
   const int64_t row_chunks = chunks_of(args.hidden);
   for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.tokens * row_chunks;

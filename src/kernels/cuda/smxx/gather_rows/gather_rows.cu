@@ -10,7 +10,6 @@ constexpr int kThreads = 256;
 // Widths and strides count Units.
 template <typename Unit>
 __global__ void __launch_bounds__(kThreads) gather_rows(const GatherRowsArgs args) {
-  let_next_start();
   wait_for_previous();
   for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.rows * args.cols;
        item += int64_t{gridDim.x} * kThreads) {

@@ -19,7 +19,6 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2) gemv(const __grid_constant_
   __shared__ NormShared s_norm;
   extern __shared__ __align__(16) __nv_bfloat16 s_tokens[];  // kNormed: [tokens][in + pad]
   constexpr int kOutRows = kGated ? 16 : 16 * kTiles;
-  let_next_start();
   int cta = static_cast<int>(blockIdx.x);
   int number = 0;
   if constexpr (!kGated) {

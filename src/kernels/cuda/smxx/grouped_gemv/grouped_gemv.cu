@@ -51,7 +51,6 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2) grouped_gemv(const GroupedG
     SkinnyProduct<kTiles, 2>::Shared two;
     SkinnyProduct<kTiles, 4>::Shared four;
   } s;
-  let_next_start();
   wait_for_previous();
   if (static_cast<int>(blockIdx.y) >= *args.num_active) {
     return;

@@ -46,7 +46,6 @@ __device__ inline void write_element(Fp8* g, __nv_bfloat16 value, float inverse)
 template <typename Cache, bool kLines>
 __global__ void __launch_bounds__(kThreads)
     kv_append(const KvAppendArgs args, float k_inverse, float v_inverse) {
-  let_next_start();
   wait_for_previous();
   const bool values = blockIdx.y == 1;
   const auto* from = static_cast<const __nv_bfloat16*>(values ? args.v : args.k);

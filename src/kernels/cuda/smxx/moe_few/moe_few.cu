@@ -18,7 +18,6 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2)
   __shared__ NormShared s_norm;
   __shared__ bool s_last;
   extern __shared__ __align__(16) __nv_bfloat16 s_tokens[];
-  let_next_start();
   const int first = static_cast<int>(blockIdx.x) * kRows;
   Product::Rows rows;
   Product::set_tile(rows, 0, args.router, first, args.experts - 1, args.hidden);
@@ -65,7 +64,6 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2)
     moe_few_up(const __grid_constant__ MoeFewArgs args) {
   using Product = SkinnyProduct<2, 1>;
   __shared__ Product::Shared s;
-  let_next_start();
   wait_for_previous();
   const int pair = static_cast<int>(blockIdx.y);
   const int first = static_cast<int>(blockIdx.x) * kRows;
@@ -93,7 +91,6 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2)
     moe_few_down(const __grid_constant__ MoeFewArgs args) {
   using Product = SkinnyProduct<1, 1, 1>;
   __shared__ Product::Shared s;
-  let_next_start();
   wait_for_previous();
   const int first = static_cast<int>(blockIdx.x) * kRows;
   const int token = static_cast<int>(blockIdx.y);

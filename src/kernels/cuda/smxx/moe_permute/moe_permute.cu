@@ -45,7 +45,6 @@ __device__ inline void for_pairs(const int32_t* ids, int64_t begin, int64_t end,
 
 __global__ void __launch_bounds__(kThreads)
     moe_permute(const MoePermuteArgs args, int64_t max_rows) {
-  let_next_start();
   wait_for_previous();
   __shared__ int32_t s_next[kWarps][kMaxExperts];  // counts; then the next row to hand out
   __shared__ int32_t s_count[kMaxExperts];

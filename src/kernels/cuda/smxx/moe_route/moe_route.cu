@@ -9,7 +9,6 @@ constexpr int kThreads = 128;
 
 // A warp routes a token.
 __global__ void __launch_bounds__(kThreads) moe_route(const MoeRouteArgs args) {
-  let_next_start();
   wait_for_previous();
   const int64_t token = blockIdx.x * int64_t{kThreads / 32} + threadIdx.x / 32;
   if (token < args.tokens) {

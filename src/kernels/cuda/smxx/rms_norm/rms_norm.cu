@@ -12,7 +12,6 @@ constexpr int kHeld = 2;  // chunks that a thread keeps; those of wider rows are
 // kLanes threads share a row.
 template <typename In, int kLanes>
 __global__ void __launch_bounds__(kThreads) rms_norm(const RmsNormArgs args, bool lines) {
-  let_next_start();
   wait_for_previous();
   const int64_t row = (blockIdx.x * int64_t{kThreads} + threadIdx.x) / kLanes;
   const int lane = threadIdx.x % kLanes;

@@ -10,7 +10,6 @@ constexpr int kThreads = 128;
 
 // A CTA rotates all heads of a token: their angles are the same.
 __global__ void __launch_bounds__(kThreads) rope(const RopeArgs args, bool lines) {
-  let_next_start();
   wait_for_previous();
   extern __shared__ float2 s_rotations[];  // [half]
   const int64_t token = blockIdx.x;

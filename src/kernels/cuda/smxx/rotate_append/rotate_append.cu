@@ -37,7 +37,6 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int kHalf = kLanes * kChunk;
   constexpr int kHeadDim = 2 * kHalf;
   __shared__ float2 s_rotations[kHalf];
-  let_next_start();
   // The inputs of a step are there before its first kernel.
   const int64_t token = blockIdx.x;
   const int64_t slot = args.slots[token];

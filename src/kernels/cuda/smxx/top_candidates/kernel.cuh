@@ -90,7 +90,6 @@ template <int kLines>
 __global__ void __launch_bounds__(kScanThreads)
     top_candidates_scan(const TopCandidatesArgs args, const TopCandidatesScratch scratch,
                         bool lines) {
-  let_next_start();
   wait_for_previous();
   __shared__ float s_largest[kScanWarps];
   __shared__ float s_sums[kScanWarps];
@@ -244,7 +243,6 @@ __device__ inline void write_sum(const TopCandidatesArgs& args, const TopCandida
 template <int kHeldGroups>
 __global__ void __launch_bounds__(kSelectThreads)
     top_candidates(const TopCandidatesArgs args, const TopCandidatesScratch scratch) {
-  let_next_start();
   wait_for_previous();
   __shared__ uint32_t s_words[2][kSelectWarps];
   __shared__ int32_t s_groups[kSurvivors];
