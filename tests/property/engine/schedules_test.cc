@@ -327,7 +327,7 @@ TEST_P(Schedules, GiveEachRequestTheLogitsItGetsAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Schedules,
-                         testing::Values(Case{"reference", 6, 3, true, 8},
+                         testing::Values(Case{"reference", 5, 2, true, 8},
                                          Case{"cpu", 12, 6, false, 4},
                                          Case{"cuda", 40, 25, false, 1}),
                          [](const auto& info) { return std::string(info.param.backend); });
