@@ -40,7 +40,8 @@ EngineOptions engine_options(const LLMOptions& options) {
           .kv_dtype = kv_dtype(options.dtype),
           .chunk_tokens = options.chunk_tokens,
           .max_sequences = options.max_sequences,
-          .prefix_reuse = options.prefix_reuse};
+          .prefix_reuse = options.prefix_reuse,
+          .on_load = options.on_load};
 }
 
 std::optional<SkipProfile> open_profile(const std::string& file, const Checkpoint& checkpoint) {

@@ -18,6 +18,8 @@ struct TensorView {
   DType dtype = DType::kF32;
   int rank = 0;
   std::array<int64_t, kMaxRank> shape{};
+  // A window on a read-only mapping of a file: release_mapped() may give its memory back.
+  bool mapped = false;
 
   int64_t elements() const {
     int64_t n = 1;

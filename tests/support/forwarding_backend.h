@@ -20,6 +20,9 @@ class ForwardingBackend : public Backend {
     return inner_->allocate(rows, cols, kind);
   }
   void reset_workspace() override { inner_->reset_workspace(); }
+  void check_fits(std::span<const TensorView> weights) const override {
+    inner_->check_fits(weights);
+  }
   WeightPtr load(const TensorView& view) override { return inner_->load(view); }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);

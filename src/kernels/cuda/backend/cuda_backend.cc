@@ -94,6 +94,17 @@ void CudaBackend::reset_workspace() {
   own_->graphs.forget_if([&] { return own_->workspace.reset(); });
 }
 
+void CudaBackend::check_fits(std::span<const TensorView> weights) const {
+  const DeviceScope scope(device_);
+  size_t free = 0;
+  size_t total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
+  const int64_t needed = bytes_on_device(weights);
+  check(needed <= static_cast<int64_t>(free), ErrorCode::kOutOfMemory, "{}",
+        no_room_text("the weights", needed, device_, static_cast<int64_t>(free),
+                     static_cast<int64_t>(total), "take a smaller model"));
+}
+
 WeightPtr CudaBackend::load(const TensorView& view) {
   const DeviceScope scope(device_);
   return own_->loader.load(view);
@@ -406,7 +417,9 @@ std::string why_no_cuda_backend(const BackendOptions& options) {
     return "no CUDA device: " + gpus.why_none;
   }
   if (options.device < 0 || options.device >= gpus.count) {
-    return fmt::format("no CUDA device {}: this machine has {}", options.device, gpus.count);
+    return fmt::format(
+        "no CUDA device {}: this machine has {}", options.device,
+        gpus.count == 1 ? "cuda:0 only" : fmt::format("cuda:0 to cuda:{}", gpus.count - 1));
   }
   const int capability = cuda::gpu_properties(options.device).compute_capability;
   if (capability < cuda::kOldestCapability) {

@@ -10,7 +10,7 @@ CudaKvStorage::CudaKvStorage(const KvConfig& config, cudaStream_t stream) : KvSt
   const int64_t bytes = config.num_pages * config.bytes_per_page();
   pool_bytes_ = bytes / (2 * config.num_layers);
   if (bytes > 0) {
-    memory_ = allocate_device(bytes, "the KV cache");
+    memory_ = allocate_device(bytes, "the KV cache", "let it hold fewer tokens (kv_tokens)");
     check_cuda(cudaMemsetAsync(memory_.get(), 0, bytes, stream), "clear the KV cache");
   }
 }
