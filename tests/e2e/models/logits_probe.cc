@@ -5,6 +5,7 @@
 // GPU replays as graphs. --sequences K: K at once, of which number i has a prompt of N + i tokens;
 // the rows of each follow those of the one before, from position N + i - 1 on.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -33,9 +34,11 @@ std::vector<int32_t> read_tokens(const std::string& path) {
   return {std::istream_iterator<int32_t>(file), {}};
 }
 
-void print(const Backend& backend, const SequenceStats& stats) {
+void print(const Backend& backend, const Checkpoint& checkpoint, double load_seconds,
+           const SequenceStats& stats) {
   std::cout << "{\"backend\": \"" << backend.description()
-            << "\", \"seconds\": " << stats.finished_s;
+            << "\", \"tensor_bytes\": " << checkpoint.tensor_bytes()
+            << ", \"load_seconds\": " << load_seconds << ", \"seconds\": " << stats.finished_s;
   for (Phase phase : kPhases) {
     const PhaseStats& of_phase = stats.phases[phase];
     std::cout << ", \"" << phase_name(phase) << "\": {\"tokens\": " << of_phase.tokens
@@ -54,7 +57,9 @@ void run(Options options) {
   const Checkpoint checkpoint = open_checkpoint(options.model);
   const std::unique_ptr<Backend> backend = make_backend(options.backend, options.device);
   options.engine.max_sequences = 1;
+  const auto start = std::chrono::steady_clock::now();
   Engine engine(checkpoint, *backend, options.engine);
+  const std::chrono::duration<double> loading = std::chrono::steady_clock::now() - start;
 
   std::ofstream out(options.out, std::ios::binary);
   Request& request = options.request;
@@ -70,7 +75,7 @@ void run(Options options) {
       if (event.finish == FinishReason::kError) {
         throw std::runtime_error(event.error);
       }
-      print(*backend, *event.stats);
+      print(*backend, checkpoint, loading.count(), *event.stats);
     }
   }
   if (!out.flush()) {
@@ -91,7 +96,9 @@ void run_forced(Options options) {
   options.engine.max_sequences = static_cast<int>(options.sequences);
   options.engine.kv_tokens = options.sequences * (count + 64);
   options.engine.prefix_reuse = false;
+  const auto start = std::chrono::steady_clock::now();
   Engine engine(checkpoint, backend, options.engine);
+  const std::chrono::duration<double> loading = std::chrono::steady_clock::now() - start;
   for (int64_t i = 0; i < options.sequences; ++i) {
     Request request = options.request;
     request.prompt.assign(tokens.begin(), tokens.begin() + options.forced_from + i);
@@ -129,7 +136,7 @@ void run_forced(Options options) {
     check(position == count, ErrorCode::kInternal, "rows end at {} of {}", position, count);
   }
   check(static_cast<bool>(out.flush()), ErrorCode::kInternal, "cannot write {}", options.out);
-  print(backend, *stats);
+  print(backend, checkpoint, loading.count(), *stats);
 }
 
 }  // namespace
@@ -143,6 +150,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", options.backend);
   app.add_option("--simd", options.device.simd);
   app.add_option("--threads", options.device.threads);
+  app.add_option("--kv-tokens", options.engine.kv_tokens);
   app.add_option("--chunk", options.engine.chunk_tokens);
   app.add_option("--decode-from", options.decode_from);
   app.add_option("--forced-from", options.forced_from);

@@ -16,3 +16,9 @@ def devices(config):
 def binaries(config):
     given = config.getoption("--binaries", default=None)
     return pathlib.Path(given or os.environ.get("HOPSKIP_BUILD", tree.ROOT / "build"))
+
+
+def environment():
+    """Of the built programs: HOPSKIP_LIBRARY_PATH is for them, and not for Python's own libraries."""
+    own = os.environ.get("HOPSKIP_LIBRARY_PATH")
+    return os.environ | ({"LD_LIBRARY_PATH": own} if own else {})

@@ -52,7 +52,8 @@ def probe(request, tmp_path_factory):
     def run(model, tokens, vocab, *options):
         ids, out = folder / "tokens.txt", folder / "logits.bin"
         ids.write_text(" ".join(map(str, tokens)))
-        done = subprocess.run([binary, model, ids, out, *options], capture_output=True, text=True)
+        done = subprocess.run([binary, model, ids, out, *options], capture_output=True, text=True,
+                              env=model_runs.environment())
         assert done.returncode == 0, done.stderr
         return np.fromfile(out, dtype="<f4").reshape(-1, vocab), json.loads(done.stdout)
 
@@ -107,7 +108,8 @@ def test_tiny_model(tiny, naive_error, probe, tmp_path, name, device, simd):
     if device.startswith("cuda") and head_dim not in GPU_HEAD_DIMS:
         (tmp_path / "tokens.txt").write_text("1 2 3")
         done = subprocess.run([probe.binary, folder / "hf", tmp_path / "tokens.txt", tmp_path / "logits.bin",
-                               "--device", device], capture_output=True, text=True)
+                               "--device", device], capture_output=True, text=True,
+                              env=model_runs.environment())
         assert done.returncode == 1 and f"head_dim {head_dim} is not one of 64, 128, 256" in done.stderr
         assert done.stderr.count("\n") == 1
         return
