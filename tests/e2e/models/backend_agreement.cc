@@ -55,7 +55,7 @@ Run run(const char* what, std::unique_ptr<Backend> made, const Checkpoint& check
   const auto start = std::chrono::steady_clock::now();
   const int64_t first = std::ssize(prompt) - 1;
   test::TeacherForcing backend(std::move(made), [&](int32_t, int64_t position) {
-    return forced.empty() ? -1 : forced[position - first];
+    return forced.empty() || position < first ? -1 : forced[position - first];
   });
   Engine engine(checkpoint, backend,
                 {.kv_tokens = std::ssize(prompt) + options.new_tokens, .max_sequences = 1});
