@@ -87,7 +87,7 @@ part logits 600 python3 -m pytest -q -p no:cacheprovider -rP "$root/tests/e2e/mo
   --device "$device" --binaries "$binaries"
 if [[ -n $model ]]; then
   # About half of the tiles are skipped at these factors, of SmolLM2 on prose.
-  run real 600 backend_agreement "$model" "$text" --second "$device" --prefill-factor 6.4 --decode-factor 0.14
+  run real 600 backend_agreement "$model" "$text" --second "$device" --prefill-factor 6.4 --decode-factor 0.14 --match
 else
   skip real "no --model and --text"
 fi

@@ -30,6 +30,11 @@ constexpr double kMostError = 2.0;     // sigma
 constexpr double kNearTie = 8.5;       // sigma
 constexpr int64_t kBytesPerToken = 8;  // of text, more than any tokenizer needs for prose
 
+// The second backend's factors for the first's shares are looked for by halving this range, up and
+// down from the first's, so many times.
+constexpr double kFactorRange = 256.0;
+constexpr int kMatchSteps = 10;
+
 using Logits = std::vector<std::vector<float>>;  // of each generated token: [vocab]
 
 struct Options {
@@ -40,6 +45,7 @@ struct Options {
   int64_t prompt_tokens = 6000;
   int64_t new_tokens = 256;
   PerPhase<double> factor;
+  bool match = false;
 };
 
 struct Run {
@@ -221,6 +227,29 @@ bool agree(const Options& options) {
       good = false;
     }
   }
+  // Tile plans differ, and with them what a factor skips.
+  Run matched_b;
+  if (options.match) {
+    PerPhase<double> low{options.factor.prefill / kFactorRange,
+                         options.factor.decode / kFactorRange};
+    PerPhase<double> high{options.factor.prefill * kFactorRange,
+                          options.factor.decode * kFactorRange};
+    PerPhase<double> middle;
+    fmt::print("\nthe second's factors for the first's shares:\n");
+    for (int i = 0; i < kMatchSteps; ++i) {
+      for (Phase phase : kPhases) {
+        middle[phase] = std::sqrt(low[phase] * high[phase]);
+      }
+      matched_b = go("second, sparse", make_backend(options.second, any), a.tokens, middle);
+      for (Phase phase : kPhases) {
+        const bool more = matched_b.skip[phase].sparsity() < sparse_a.skip[phase].sparsity();
+        (more ? low : high)[phase] = middle[phase];
+      }
+    }
+    fmt::print("  {:.3g} in prefill skips {:.2f} %, {:.3g} in decode {:.2f} %\n", middle.prefill,
+               100.0 * matched_b.skip.prefill.sparsity(), middle.decode,
+               100.0 * matched_b.skip.decode.sparsity());
+  }
   const auto compare = [&](const char* what, const Run& from, const Run& to) {
     fmt::print("  {:<27} {:>4} tokens differ, {:.1f} sigma, KL {:.3g}\n", what,
                different_tokens(from.logits, to.logits), distance(from.logits, to.logits) / sigma,
@@ -229,6 +258,10 @@ bool agree(const Options& options) {
   compare("second from first, sparse", sparse_a, sparse_b);
   compare("first, sparse from dense", a, sparse_a);
   compare("second, sparse from dense", b, sparse_b);
+  if (options.match) {
+    compare("second, matched from dense", b, matched_b);
+    compare("second, matched from first", sparse_a, matched_b);
+  }
   return good;
 }
 
@@ -246,6 +279,8 @@ int main(int argc, char** argv) {
   app.add_option("-n", options.new_tokens, "tokens to generate")->capture_default_str();
   app.add_option("--prefill-factor", options.factor.prefill, "0: no sparse runs");
   app.add_option("--decode-factor", options.factor.decode);
+  app.add_flag("--match", options.match,
+               "find factors at which the second skips as much as the first");
   CLI11_PARSE(app, argc, argv);
   try {
     return agree(options) ? 0 : 1;
