@@ -1,4 +1,4 @@
-// hopskip bench: speed, at several lengths and factors.
+// hopskip bench: speed of a model at several lengths and factors, and of shapes of models.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,9 +6,11 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <string_view>
 
 #include "attention/profile.h"
 #include "base/check.h"
+#include "bench_shape.h"
 #include "command.h"
 #include "files.h"
 #include "generate_flags.h"
@@ -20,13 +22,59 @@
 namespace hopskip::apps {
 namespace {
 
-constexpr const char* kFooter =
-    R"(Times are medians over --repeat runs. Random token ids have nothing to attend to: give --text for a share of
-skipped tiles that means something.
+// What all subcommands but attention share.
+struct CommonFlags {
+  explicit CommonFlags(CLI::App& app) {
+    app.add_option("--ctx", contexts, "Prompt lengths in tokens")
+        ->delimiter(',')
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
+        ->capture_default_str();
+    app.add_option("--seed", seed, "Of the random ids and weights")->capture_default_str();
+    app.add_option("--csv", csv_file, "Write the table here too")->type_name("FILE");
+    app.add_flag("--progress,!--no-progress", report.progress,
+                 "A bar for whatever takes over two seconds, on a terminal");
+  }
 
-Examples:
-  hopskip bench prefill smollm2-135m --ctx 2048,8192 --skip 0,100,1000 --text book.txt
-  hopskip bench decode smollm2-135m --ctx 4096 --skip 0,100 -n 32 --text book.txt --csv decode.csv)";
+  ShapeBench::Common for_shape(int repeats, int64_t new_tokens, const ModelFlags& model) const {
+    return {.contexts = contexts,
+            .repeats = repeats,
+            .new_tokens = new_tokens,
+            .seed = seed,
+            .csv_file = csv_file,
+            .progress = report.shows_progress(),
+            .machine = model.options()};
+  }
+
+  std::vector<int64_t> contexts{1024};
+  uint64_t seed = 0;
+  std::optional<std::string> csv_file;
+  ReportFlags report;
+};
+
+std::string footer(std::string_view about, std::string_view examples) {
+  return fmt::format("{}\n{}\n\nExamples:\n{}", about, ShapeBench::kHelp, examples);
+}
+
+constexpr std::string_view kAboutModels =
+    R"(Times are medians over --repeat runs. Random token ids have nothing to attend to: with MODEL, give --text for a
+share of skipped tiles that means something.
+)";
+constexpr std::string_view kPrefillExamples =
+    R"(  hopskip bench prefill smollm2-135m --ctx 2048,8192 --skip 0,100,1000 --text book.txt
+  hopskip bench prefill --shape llama-3.1-8b --ctx 32768,131072 --skip-share 0,0.5,0.75 --device cuda)";
+constexpr std::string_view kDecodeAbout =
+    R"(With MODEL, times are medians over --repeat runs of -n tokens. Random token ids have nothing to attend to: give
+--text for a share of skipped tiles that means something. With --shape, they are medians over -n steps.
+)";
+constexpr std::string_view kDecodeExamples =
+    R"(  hopskip bench decode smollm2-135m --ctx 4096 --skip 0,100 -n 32 --text book.txt --csv decode.csv
+  hopskip bench decode --shape qwen3-30b-a3b --ctx 8192,32768 --batch 1,8,64 -n 64 --device cuda)";
+constexpr std::string_view kThroughputAbout =
+    R"(All requests are there from the start; the engine runs as many at a time as --running and its KV cache allow,
+prefill and decode mixed. tokens/s counts prompts and output.
+)";
+constexpr std::string_view kThroughputExamples =
+    R"(  hopskip bench throughput --shape llama-3.1-8b --ctx 8192 -n 256 --requests 64 --device cuda)";
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -37,34 +85,35 @@ double median(std::vector<double> values) {
 // Prefill: the time for a prompt of `ctx` tokens. Decode: the time per token behind such a prompt,
 // which is itself computed densely, once for each factor, and then found again in the KV cache.
 struct BenchCommand {
-  BenchCommand(CLI::App& app, Phase measured) : phase(measured), model(app, kParts) {
-    app.add_option("--ctx", contexts, "Prompt lengths in tokens")
+  BenchCommand(CLI::App& app, Phase measured)
+      : phase(measured),
+        model(app, kParts),
+        common(app),
+        shape(app, measured == Phase::kPrefill ? ShapeMeasure::kPrefill : ShapeMeasure::kDecode,
+              app.get_option("MODEL")) {
+    CLI::Option* named_shape = app.get_option("--shape");
+    app.add_option("--skip", factors, "Factors to compare, with MODEL; 0 is dense")
         ->delimiter(',')
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 30))
-        ->capture_default_str();
-    app.add_option("--skip", factors, "Factors to compare; 0 is dense")
-        ->delimiter(',')
-        ->capture_default_str();
+        ->capture_default_str()
+        ->excludes(named_shape);
     app.add_option("--repeat", repeats, "Runs of each")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     app.add_option("--text", text_file, "Take the prompt from this text; default: random ids")
-        ->type_name("FILE");
-    app.add_option("--seed", seed, "Of the random ids")->capture_default_str();
-    app.add_option("--csv", csv_file, "Write the table here too")->type_name("FILE");
+        ->type_name("FILE")
+        ->excludes(named_shape);
     if (phase == Phase::kDecode) {
       app.add_option("-n", new_tokens, "Tokens to decode")
           ->check(CLI::Range(int64_t{2}, int64_t{1} << 20))
           ->capture_default_str();
     }
-    app.add_flag("--progress,!--no-progress", report.progress,
-                 "A bar for whatever takes over two seconds, on a terminal");
-    app.footer(kFooter);
+    app.footer(phase == Phase::kDecode ? footer(kDecodeAbout, kDecodeExamples)
+                                       : footer(kAboutModels, kPrefillExamples));
   }
 
   std::vector<int32_t> make_tokens(const LLM& llm, int64_t count) const {
     if (!text_file) {
-      std::mt19937_64 random(seed);
+      std::mt19937_64 random(common.seed);
       std::vector<int32_t> tokens(count);
       for (int32_t& token : tokens) {
         token = static_cast<int32_t>(random() % llm.info().vocab_size);
@@ -94,25 +143,31 @@ struct BenchCommand {
   }
 
   void operator()() const {
+    if (shape.chosen()) {
+      shape(common.for_shape(repeats, new_tokens, model));
+      return;
+    }
+    check(!model.model().empty(), ErrorCode::kInvalidArgument,
+          "give a MODEL, or --shape NAME for random weights in a known shape");
     for (double factor : factors) {
       validate(SkipSoftmaxConfig{.threshold_scale_factor = PerPhase<double>{factor, factor}});
     }
-    if (csv_file) {
-      check_writable(*csv_file);
+    if (common.csv_file) {
+      check_writable(*common.csv_file);
     }
     LLMOptions options = model.options();
-    options.context = *std::max_element(contexts.begin(), contexts.end()) +
+    options.context = *std::max_element(common.contexts.begin(), common.contexts.end()) +
                       (phase == Phase::kDecode ? new_tokens : 0);
     options.prefix_reuse = phase == Phase::kDecode;
-    LLM llm = open_llm(options, report.shows_progress());
+    LLM llm = open_llm(options, common.report.shows_progress());
     fmt::print(stderr, "{} on {}\n", llm.info().model, llm.info().device);
     Table table({"ctx", "factor", phase == Phase::kDecode ? "ms/token" : "seconds", "tokens/s",
                  "skipped", "speed-up"});
-    const int64_t total = static_cast<int64_t>(contexts.size() * factors.size()) * repeats;
+    const int64_t total = static_cast<int64_t>(common.contexts.size() * factors.size()) * repeats;
     int64_t done = 0;
     std::set<std::string> notices;
-    Progress bar(report.shows_progress(), std::string(phase_name(phase)), "runs");
-    for (int64_t context : contexts) {
+    Progress bar(common.report.shows_progress(), std::string(phase_name(phase)), "runs");
+    for (int64_t context : common.contexts) {
       const std::vector<int32_t> tokens = make_tokens(llm, context);
       double first = 0.0;  // of the first factor, which the others are compared with
       for (double factor : factors) {
@@ -141,22 +196,42 @@ struct BenchCommand {
     for (const std::string& notice : notices) {
       fmt::print(stderr, "note  {}\n", notice);
     }
-    if (csv_file) {
-      write_file(*csv_file, table.csv());
+    if (common.csv_file) {
+      write_file(*common.csv_file, table.csv());
     }
   }
 
-  static constexpr ModelFlagParts kParts{.context = false, .sparse = false, .profile = false};
+  static constexpr ModelFlagParts kParts{
+      .model_required = false, .context = false, .sparse = false, .profile = false};
 
   Phase phase;
   ModelFlags model;
-  std::vector<int64_t> contexts{1024};
+  CommonFlags common;
+  ShapeBench shape;
   std::vector<double> factors{0.0, 100.0, 1000.0};
   int repeats = 3;
   int64_t new_tokens = 32;
-  uint64_t seed = 0;
-  std::optional<std::string> text_file, csv_file;
-  ReportFlags report;
+  std::optional<std::string> text_file;
+};
+
+// Many requests through the engine at once.
+struct ThroughputCommand {
+  explicit ThroughputCommand(CLI::App& app)
+      : model(app, kParts), common(app), shape(app, ShapeMeasure::kThroughput, nullptr) {
+    app.add_option("-n", new_tokens, "Tokens that each request generates")
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+        ->capture_default_str();
+    app.footer(footer(kThroughputAbout, kThroughputExamples));
+  }
+  void operator()() const { shape(common.for_shape(1, new_tokens, model)); }
+
+  static constexpr ModelFlagParts kParts{
+      .model = false, .context = false, .sparse = false, .profile = false};
+
+  ModelFlags model;
+  CommonFlags common;
+  ShapeBench shape;
+  int64_t new_tokens = 128;
 };
 
 }  // namespace
@@ -170,6 +245,11 @@ Action add_bench(CLI::App& app) {
   };
   add("prefill", "Time to compute a prompt", Phase::kPrefill);
   add("decode", "Time per token behind a prompt", Phase::kDecode);
+  CLI::App* throughput =
+      app.add_subcommand("throughput", "Tokens per second of many requests at once");
+  actions[throughput] = [command = std::make_shared<ThroughputCommand>(*throughput)] {
+    (*command)();
+  };
   CLI::App* attention = app.add_subcommand("attention", "The attention kernel alone");
   actions[attention] = add_bench_attention(*attention);
   return [&app, actions] { actions.at(app.get_subcommands().front())(); };

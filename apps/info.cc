@@ -107,7 +107,7 @@ struct InfoCommand {
     line("chat", info.has_chat_template ? "has a chat template" : "no chat template",
          "with a template, 'run' and 'chat' put the prompt into it");
     line("device", fmt::format("{}, KV cache {}", info.device, info.kv_dtype),
-         "what computes (--device, --simd, --threads, --dtype)");
+         "what computes (--device, --simd, --threads, --kv-dtype)");
     for (Phase phase : kPhases) {
       line(std::string(phase_name(phase)).c_str(),
            fmt::format("{}, tiles {}", skip_text(info.threshold_scale_factor[phase]),

@@ -35,7 +35,7 @@ constexpr std::array kCommands{
     Command{"run", "Generate once: text on stdout, a summary on stderr", add_run},
     Command{"chat", "Talk to a model", add_chat},
     Command{"info", "Show this machine, a model, and what would run", add_info},
-    Command{"bench", "Measure speed: prefill, decode, attention", add_bench},
+    Command{"bench", "Measure speed: prefill, decode, throughput, attention", add_bench},
     Command{"eval", "Measure quality: perplexity at several sparsities", add_eval},
     Command{"calibrate", "Measure which factor skips how much: a profile", add_calibrate},
 };

@@ -91,8 +91,10 @@ std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
 }
 
 ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
-  app.add_option("MODEL", model_, "A .gguf file, a folder, smollm2-135m or a hub id")
-      ->required(parts.model_required);
+  if (parts.model) {
+    app.add_option("MODEL", model_, "A .gguf file, a folder, smollm2-135m or a hub id")
+        ->required(parts.model_required);
+  }
   const CLI::Range tokens(int64_t{1}, int64_t{1} << 30);
   const auto add = [&](const char* name, auto& value, const char* help, const char* group) {
     return app.add_option(name, value, help)->group(group);
@@ -101,7 +103,9 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
       "auto (cpu), cpu, reference (slow, for checking), cuda or cuda:N (not yet tried on a GPU)",
       kModelGroup)
       ->type_name("NAME");
-  add("--dtype", dtype_, "KV cache: auto, bf16 or f16", kModelGroup)->type_name("NAME");
+  add("--kv-dtype,--kv-cache-dtype,--dtype", kv_dtype_,
+      "KV cache: auto (bf16), bf16, f16 (cpu) or fp8 (cuda, half the memory)", kModelGroup)
+      ->type_name("NAME");
   add("--simd", simd_, "CPU instruction set, e.g. avx2; default: the best", kModelGroup)
       ->type_name("NAME");
   if (parts.context) {
@@ -121,7 +125,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
       kModelGroup)
       ->allow_extra_args(false)
       ->type_name("FILE");
-  add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=f16", kModelGroup)
+  add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=fp8", kModelGroup)
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
   if (parts.profile) {
@@ -159,7 +163,7 @@ LLMOptions ModelFlags::options() const {
   options.model = model_;
   options.folders = folders_from_environment();
   assign(device_, options.device);
-  assign(dtype_, options.dtype);
+  assign(kv_dtype_, options.kv_dtype);
   assign(simd_, options.simd);
   assign(profile_, options.profile);
   assign(context_, options.context);

@@ -22,6 +22,7 @@ std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
 
 // Which of the flags a command takes.
 struct ModelFlagParts {
+  bool model = true;  // MODEL
   bool model_required = true;
   bool context = true;  // --ctx
   bool sparse = true;   // --threshold-scale-factor, --target-sparsity, --dense
@@ -41,7 +42,7 @@ class ModelFlags {
   void apply_sparse_flags(LLMOptions& options) const;
 
   std::string model_;
-  std::optional<std::string> device_, dtype_, simd_, profile_, factor_, target_;
+  std::optional<std::string> device_, kv_dtype_, simd_, profile_, factor_, target_;
   std::optional<int64_t> context_, kv_tokens_, chunk_;
   std::optional<int> threads_;
   std::vector<std::string> configs_, settings_;

@@ -105,7 +105,7 @@ def check(build, root=tree.ROOT, dump=dump):
         kernels = kernels_of(text)
         names = [name.replace("hopskip::cuda::", "") for name in demangle(kernels)] if kernels else []
         promised = "::".join(source.parts[:2])
-        if promised not in [name.partition("<")[0] for name in names]:
+        if not any(re.match(f"{promised}(_\\w+)?(<|$)", name) for name in names):
             problems.append(f"{where}: holds no kernel {promised}")
         for name, kernel in zip(names, kernels.values()):
             problems += [f"{where}: {problem}" for problem in problems_of(source, name, kernel)]

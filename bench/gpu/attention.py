@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import record  # noqa: E402
-from gpu import cases, library, report  # noqa: E402
+from gpu import card, cases, library, report  # noqa: E402
 
 DEVICE = "cuda"
 BUILD = record.ROOT / "build"
@@ -99,20 +99,6 @@ def rounds(clock, calls, seconds):
         for times, elapsed in zip(samples, clock.finish()):
             times.append(elapsed)
     return [times[WARM_UP_ROUNDS:] for times in samples]
-
-
-def gpu_description(torch):
-    """Card, memory, driver, clocks as they are now, power limit."""
-    fields = "driver_version,clocks.sm,clocks.max.sm,clocks.mem,power.limit"
-    try:
-        line = subprocess.run(["nvidia-smi", "-i", "0", f"--query-gpu={fields}", "--format=csv,noheader"],
-                              capture_output=True, text=True, check=True).stdout.strip()
-        driver, sm, max_sm, memory_clock, power = line.split(", ")
-        state = f"driver {driver}; SM {sm} of {max_sm}; memory {memory_clock}; limit {power}"
-    except (OSError, subprocess.CalledProcessError, ValueError):
-        state = "driver and clocks unknown"
-    properties = torch.cuda.get_device_properties(0)
-    return f"{properties.name}; {properties.total_memory / 2**30:.0f} GiB; {state}"
 
 
 def ceilings(torch, clock):
@@ -206,7 +192,7 @@ def measure_all(torch, c, shapes, options):
     columns = record.origin()
     command = command_line(options)
     limits = ceilings(torch, clock)
-    columns["machine"] += f"; {gpu_description(torch)}"  # now, while the clocks are those of work
+    columns["machine"] += f"; {card.description(torch)}"  # now, while the clocks are those of work
     print(columns["machine"], file=sys.stderr)
     keep = functools.partial(record.append, options.csv) if options.csv else lambda rows: None
     keep([record.row(program, command, case, "speed", samples, unit, columns) for program, case, samples, unit in limits])

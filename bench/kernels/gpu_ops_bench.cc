@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
 #include "kernels/cuda/smxx/kv_append/launch.h"
+#include "kernels/cuda/smxx/kv_expand/launch.h"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
 #include "kernels/cuda/smxx/moe_permute/launch.h"
 #include "kernels/cuda/smxx/moe_route/launch.h"
@@ -215,6 +217,22 @@ void measure_elementwise(Meter& meter, int64_t tokens, int hidden) {
                         stream);
                   });
   }
+  if (tokens >= 64) {
+    constexpr int64_t kPageTokens = 64;
+    const int64_t pages = tokens / kPageTokens;
+    std::vector<int32_t> table(pages);
+    std::iota(table.begin(), table.end(), 0);
+    std::shuffle(table.begin(), table.end(), std::mt19937(3));
+    const Ints device_table(table);
+    const auto* cache = reinterpret_cast<const uint8_t*>(z.get());
+    meter.measure("kv_expand", tokens, "8 heads of 128, fp8",
+                  static_cast<double>(tokens * kv_cols) * 6.0, 0, [&](CudaStream stream) {
+                    launch_kv_expand(
+                        {cache, cache + tokens * kv_cols, y.get(), y.get() + tokens * kv_cols,
+                         device_table.get(), pages, kPageTokens * kv_cols, 1.0f, 1.0f},
+                        stream);
+                  });
+  }
   if (tokens <= 64) {
     const Floats logits(tokens * kVocab);
     const Ints best(random_ints(tokens, 1));
@@ -232,7 +250,8 @@ constexpr int kHidden = 2048;
 constexpr int kInner = 768;
 
 struct MoeWeights {
-  Bf16s gate_up{int64_t{kExperts} * 2 * kInner * kHidden};
+  Bf16s gate{int64_t{kExperts} * kInner * kHidden};
+  Bf16s up{int64_t{kExperts} * kInner * kHidden};
   Bf16s down{int64_t{kExperts} * kHidden * kInner};
 };
 
@@ -286,35 +305,35 @@ void measure_moe(Meter& meter, const MoeWeights& w, int64_t tokens, int block_ro
                                         max_rows, kHidden, kHidden, kHidden, 2},
                                        stream);
                   });
-    GroupedGemmArgs args{gathered.get(), w.gate_up.get(), inner.get(), blocks.get(),
-                         offsets.get(),  counts.get(),    max_rows,    kExperts,
-                         kHidden,        2 * kInner,      true};
+    GroupedGemmArgs args{gathered.get(), w.gate.get(),  w.up.get(),   inner.get(),
+                         blocks.get(),   offsets.get(), counts.get(), max_rows,
+                         kExperts,       kHidden,       kInner};
     meter.measure("grouped_gemm", tokens, "gate, up, silu", gate_up_bytes, flops,
                   [&](CudaStream stream) { launch_grouped_gemm(args, stream); });
     args.a = inner.get();
     args.b = w.down.get();
+    args.b_up = nullptr;
     args.c = y.get();
     args.in = kInner;
     args.out = kHidden;
-    args.gated = false;
     meter.measure("grouped_gemm", tokens, "down", down_bytes, flops / 2,
                   [&](CudaStream stream) { launch_grouped_gemm(args, stream); });
   } else {
     const auto max_active = static_cast<int32_t>(std::min<int64_t>(kExperts, pairs));
-    GroupedGemvArgs args{x.get(),       row_tokens.get(), w.gate_up.get(), inner.get(),
-                         offsets.get(), counts.get(),     active.get(),    num_active.get(),
-                         kHidden,       max_active,       kHidden,         2 * kInner,
-                         true};
+    GroupedGemvArgs args{
+        x.get(),       row_tokens.get(), w.gate.get(), w.up.get(),       inner.get(),
+        offsets.get(), counts.get(),     active.get(), num_active.get(), kHidden,
+        max_active,    kHidden,          kInner};
     meter.measure("grouped_gemv", tokens, "gate, up, silu", gate_up_bytes, flops,
                   [&](CudaStream stream) { launch_grouped_gemv(args, stream); });
     args.a = inner.get();
     args.a_rows = nullptr;
     args.a_stride = kInner;
     args.b = w.down.get();
+    args.b_up = nullptr;
     args.c = y.get();
     args.in = kInner;
     args.out = kHidden;
-    args.gated = false;
     meter.measure("grouped_gemv", tokens, "down", down_bytes, flops / 2,
                   [&](CudaStream stream) { launch_grouped_gemv(args, stream); });
   }

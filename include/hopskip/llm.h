@@ -40,7 +40,10 @@ struct LLMOptions {
   int64_t context = 0;  // longest prompt + output in tokens; 0: what the checkpoint claims
   // Tokens the KV cache holds over all requests; 0: one full context, on a GPU what fits
   int64_t kv_tokens = 0;
-  std::string dtype = "auto";   // of the KV cache: "auto", "bf16" or "f16"
+  // Of the KV cache: "auto" (bf16), "bf16", "f16" (the CPU) or "fp8" (E4M3, on a GPU: twice the
+  // tokens in the same memory). vLLM's and torch's names for them ("fp8_e4m3", "float16", …) as
+  // well.
+  std::string kv_dtype = "auto";
   int64_t chunk_tokens = 2048;  // tokens a step processes at most
   int max_sequences = 64;       // that run at a time; further ones queue
   bool prefix_reuse = true;     // share K and V of common prompt prefixes

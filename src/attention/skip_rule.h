@@ -9,11 +9,7 @@
 #include <cstdint>
 #include <limits>
 
-#if defined(__CUDACC__)
-#define HOPSKIP_HD __host__ __device__
-#else
-#define HOPSKIP_HD
-#endif
+#include "base/host_device.h"
 
 namespace hopskip {
 

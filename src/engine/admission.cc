@@ -52,6 +52,7 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
   config.num_kv_heads = static_cast<int>(model.num_kv_heads);
   config.head_dim = static_cast<int>(model.head_dim);
   config.dtype = options.kv_dtype;
+  config.context = options.context;
   if (options.kv_tokens == 0 && memory > 0) {
     const int64_t fitting = memory / config.bytes_per_page();
     check(

@@ -12,12 +12,20 @@
 #include "engine/warm_up.h"
 #include "hopskip/error.h"
 #include "kvcache/page_pool.h"
+#include "models/layers/kv_scales.h"
 #include "models/model.h"
 
 namespace hopskip {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+KvConfig with_scales(KvConfig config, const Checkpoint& checkpoint) {
+  if (config.dtype == DType::kF8E4M3) {
+    config.scales = kv_scales(checkpoint);
+  }
+  return config;
+}
 
 }  // namespace
 
@@ -27,8 +35,10 @@ class Engine::Impl {
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
         model_(load_model(checkpoint, backend, options_.on_load)),
-        kv_(backend.make_kv_storage(kv_config(
-            options_, model_->config(), memory_beside_largest_step(backend, *model_, options_)))),
+        kv_(backend.make_kv_storage(
+            with_scales(kv_config(options_, model_->config(),
+                                  memory_beside_largest_step(backend, *model_, options_)),
+                        checkpoint))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {
@@ -40,6 +50,7 @@ class Engine::Impl {
   bool idle() const { return jobs_.empty() && cancelled_.empty(); }
   std::span<const Event> step();
 
+  void time_parts(bool on) { time_parts_ = on; }
   EngineStats stats() const;
   const SequenceStats* stats(RequestId id) const {
     const auto job = jobs_.find(id);
@@ -49,7 +60,9 @@ class Engine::Impl {
   int64_t context() const { return context_; }
   PerPhase<TilePlan> tile_plans() const {
     const AttentionShape shape = model_->attention_shape();
-    return {backend_.tile_plan(Phase::kPrefill, shape), backend_.tile_plan(Phase::kDecode, shape)};
+    const DType kv_dtype = kv_->config().dtype;
+    return {backend_.tile_plan(Phase::kPrefill, shape, kv_dtype),
+            backend_.tile_plan(Phase::kDecode, shape, kv_dtype)};
   }
 
  private:
@@ -87,6 +100,7 @@ class Engine::Impl {
   PagePool pool_;
   Scheduler scheduler_;
   int64_t context_;
+  bool time_parts_ = false;
   std::mt19937_64 seeds_{std::random_device{}()};
 
   RequestId next_id_ = 1;
@@ -215,7 +229,8 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
                            .rows = rows_,
                            .kv = kv_.get(),
                            .num_heads = static_cast<int>(config().num_heads),
-                           .reads_early = prompt_logits});
+                           .reads_early = prompt_logits,
+                           .timed = time_parts_});
   const Matrix hidden = model_->forward(*step);
   if (prompt_logits) {
     const Matrix block = backend_.allocate(std::min<int64_t>(kPromptLogitRows, std::ssize(rows_)),
@@ -242,6 +257,13 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
   std::span<const float> logits;
   if (last.rows > 0) {
     logits = backend_.read(last);
+  }
+  if (time_parts_) {
+    const bool prefills = std::ranges::any_of(
+        chunks, [](const Chunk& chunk) { return chunk.phase == Phase::kPrefill; });
+    TimedSteps& timed = totals_.timed[prefills ? Phase::kPrefill : Phase::kDecode];
+    timed.seconds += step->seconds();
+    ++timed.steps;
   }
   for (size_t i = 0; i < chunks.size(); ++i) {
     count(*jobs[i], chunks[i], *step, i);
@@ -366,6 +388,7 @@ RequestId Engine::add(Request request) { return impl_->add(std::move(request)); 
 bool Engine::cancel(RequestId id) { return impl_->cancel(id); }
 bool Engine::idle() const { return impl_->idle(); }
 std::span<const Event> Engine::step() { return impl_->step(); }
+void Engine::time_parts(bool on) { impl_->time_parts(on); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 const SequenceStats* Engine::stats(RequestId id) const { return impl_->stats(id); }
 const ModelConfig& Engine::config() const { return impl_->config(); }

@@ -21,13 +21,19 @@ struct EngineOptions {
   // Tokens the KV cache holds over all requests; 0: one full context, or on a GPU as many contexts
   // as fit its memory, up to max_sequences. Below `context` it bounds the context.
   int64_t kv_tokens = 0;
-  DType kv_dtype = DType::kBF16;
+  DType kv_dtype = DType::kBF16;  // kBF16, kF16 or kF8E4M3, as the backend can
   // Tokens a step processes at most; a longer prompt is prefilled in chunks.
   int64_t chunk_tokens = 2048;
   int max_sequences = 64;    // that run at a time; further ones queue
   bool prefix_reuse = true;  // share K and V of common prompt prefixes between requests
   // Called while the weights are loaded: bytes of the checkpoint's tensors done, of how many.
   std::function<void(int64_t done, int64_t total)> on_load = {};
+};
+
+// Steps that were timed, and what their parts took together.
+struct TimedSteps {
+  int64_t steps = 0;
+  PartSeconds seconds;
 };
 
 struct EngineStats {
@@ -41,6 +47,8 @@ struct EngineStats {
   int64_t generated_tokens = 0;
   int64_t preemptions = 0;
   PerPhase<SkipCounts> skip;
+  // While time_parts() was on. A step that processes some of a prompt is one of prefill.
+  PerPhase<TimedSteps> timed;
 };
 
 // Not thread-safe: one thread owns the engine; add() and cancel() go between its steps.
@@ -64,6 +72,9 @@ class Engine {
   // One step over the batch: at most one token for each request, in order of arrival. Valid until
   // the next call. A backend error ends the requests of that step with kError.
   std::span<const Event> step();
+
+  // From the next step on, whether EngineStats::timed is measured. It makes steps slower.
+  void time_parts(bool on);
 
   EngineStats stats() const;
   // Of a request that has not finished; nullptr otherwise. Valid until the next call.

@@ -9,13 +9,14 @@
 namespace hopskip {
 
 int64_t memory_beside_largest_step(Backend& backend, Model& model, const EngineOptions& options) {
-  if (options.kv_tokens > 0 || backend.memory_for_kv() == 0) {
-    return 0;
-  }
   const ModelConfig& config = model.config();
   EngineOptions small = options;
   small.kv_tokens = std::min(options.chunk_tokens, options.context);
-  const auto kv = backend.make_kv_storage(kv_config(small, config, 0));
+  const KvConfig of_step = kv_config(small, config, 0);
+  if (options.kv_tokens > 0 || backend.memory_for_kv(of_step) == 0) {
+    return 0;
+  }
+  auto kv = backend.make_kv_storage(of_step);
   std::vector<int32_t> pages(kv->config().num_pages);
   std::iota(pages.begin(), pages.end(), 0);
   const std::vector<int32_t> tokens(small.kv_tokens);
@@ -40,7 +41,8 @@ int64_t memory_beside_largest_step(Backend& backend, Model& model, const EngineO
     backend.read(logits);
   }
   backend.reset_workspace();
-  return backend.memory_for_kv() + kv->config().num_pages * kv->config().bytes_per_page();
+  kv.reset();
+  return backend.memory_for_kv(of_step);
 }
 
 }  // namespace hopskip

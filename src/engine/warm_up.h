@@ -10,9 +10,9 @@
 namespace hopskip {
 
 // Runs a step of the largest size, so that the backend has all memory that steps take, and gives
-// what is left (Backend::memory_for_kv()), bytes. 0, and nothing runs, where the size of the KV
-// cache is given or the backend's memory is not to be used up. Throws OutOfMemory, and as the
-// backend does for a model that it cannot run.
+// what is left for pages (Backend::memory_for_kv()), bytes. 0, and nothing runs, where the size of
+// the KV cache is given or the backend's memory is not to be used up. Throws OutOfMemory, and as
+// the backend does for a model that it cannot run.
 int64_t memory_beside_largest_step(Backend& backend, Model& model, const EngineOptions& options);
 
 }  // namespace hopskip

@@ -6,9 +6,11 @@
 #ifndef HOPSKIP_KERNELS_BACKEND_H_
 #define HOPSKIP_KERNELS_BACKEND_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -71,15 +73,25 @@ class Weight {
 };
 using WeightPtr = std::unique_ptr<const Weight>;
 
+// What a layer's stored FP8 keys and values are multiplied with. Stored is x · (1 / scale), all in
+// fp32, rounded to E4M3 and held within ±448.
+struct KvScale {
+  float k = 1.0f;
+  float v = 1.0f;
+};
+
 // Paged K and V of every layer, in the backend's own layout.
 struct KvConfig {
   int num_layers = 0;
   int num_kv_heads = 0;
   int head_dim = 0;
-  DType dtype = DType::kBF16;  // kBF16 or kF16
+  DType dtype = DType::kBF16;  // kBF16, kF16 or kF8E4M3
   int page_size = 64;          // tokens a page
   int64_t num_pages = 0;
+  int64_t context = 0;               // tokens of the longest sequence; 0: what the pages hold
+  std::vector<KvScale> scales = {};  // kF8E4M3: of each layer; empty: all 1
 
+  KvScale scale(int layer) const { return scales.empty() ? KvScale{} : scales[layer]; }
   int64_t bytes_per_page() const {
     return int64_t{2} * num_layers * num_kv_heads * head_dim * page_size * block_bytes(dtype);
   }
@@ -119,6 +131,36 @@ struct AttentionDebug {
   std::vector<SkipMap>* maps = nullptr;  // one for each sequence of the step, replaced
 };
 
+// What a step's time goes to.
+enum class Part : uint8_t {
+  kAttention,  // attention() alone
+  kLinear,     // linear(), the router of experts included
+  kExperts,    // moe()
+  kRest,       // embedding, norms, rotary embedding, appending to the cache, activations
+};
+inline constexpr std::array<Part, 4> kParts{Part::kAttention, Part::kLinear, Part::kExperts,
+                                            Part::kRest};
+
+inline std::string_view part_name(Part part) {
+  constexpr std::array<std::string_view, kParts.size()> kNames{"attention", "linear", "experts",
+                                                               "rest"};
+  return kNames[static_cast<size_t>(part)];
+}
+
+struct PartSeconds {
+  std::array<double, kParts.size()> seconds{};
+
+  double& operator[](Part part) { return seconds[static_cast<size_t>(part)]; }
+  double operator[](Part part) const { return seconds[static_cast<size_t>(part)]; }
+  double total() const { return std::accumulate(seconds.begin(), seconds.end(), 0.0); }
+  PartSeconds& operator+=(const PartSeconds& other) {
+    for (Part part : kParts) {
+      (*this)[part] += other[part];
+    }
+    return *this;
+  }
+};
+
 // One step over a ragged batch. What the spans show must outlive the step.
 struct StepInputs {
   std::span<const int32_t> tokens;               // below the vocabulary (the engine checks)
@@ -129,6 +171,9 @@ struct StepInputs {
   int num_heads = 0;                             // query heads, for the skip counts
   // read() is called before end_step(), so nothing may be put off until then.
   bool reads_early = false;
+  // Measures Step::seconds(). This costs time: a clock is read, or an event recorded, wherever one
+  // part gives way to another, and end_step() waits for the device.
+  bool timed = false;
 };
 
 // What the operations of a step share. A step may be padded: its matrices then have more rows than
@@ -154,6 +199,11 @@ class Step {
   // for the device, if any. Heads that vote together (tile_plan().heads) each count their common
   // tiles.
   virtual std::span<const SkipCounts> counts() const = 0;
+  // Of a timed step, after end_step(): what each part took where it ran, from the first operation
+  // to the end of the last. Waiting in between, e.g. of a device for its host, counts with the part
+  // before. Zeros for other steps.
+  const PartSeconds& seconds() const { return seconds_; }
+  void set_seconds(const PartSeconds& seconds) { seconds_ = seconds; }  // by the backend
 
  protected:
   Step(const StepInputs& inputs, int64_t num_tokens, int64_t num_rows)
@@ -163,6 +213,15 @@ class Step {
   StepInputs inputs_;
   int64_t num_tokens_;
   int64_t num_rows_;
+  PartSeconds seconds_;
+};
+
+// Bytes of a device's memory that are in use.
+struct MemoryUse {
+  int64_t weights = 0;
+  int64_t kv_cache = 0;
+  // Whatever else is in use there: scratch, graphs, the driver, other programs.
+  int64_t rest = 0;
 };
 
 // The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
@@ -171,6 +230,21 @@ struct ExpertWeights {
   const Weight* gate = nullptr;  // [E · I][H]
   const Weight* up = nullptr;    // [E · I][H]
   const Weight* down = nullptr;  // [E · H][I]
+};
+
+// The input of a block of a layer: an RMS norm of the residual stream.
+struct NormedInput {
+  Matrix x;                      // exact
+  const Weight* norm = nullptr;  // [cols]
+  float eps = 0.0f;
+  Matrix y;  // an activation of x's shape: scratch, which may hold anything afterwards
+};
+
+// Norms of the heads of q and k (as in transformers' Qwen3Attention), [head_dim] each; null: none.
+struct HeadNorms {
+  const Weight* q = nullptr;
+  const Weight* k = nullptr;
+  float eps = 0.0f;
 };
 
 struct MoeRouting {
@@ -193,14 +267,17 @@ class Backend {
   // Before a model is loaded: throws OutOfMemory, with the numbers, where a device with memory of
   // its own has no room for these tensors.
   virtual void check_fits(std::span<const TensorView> /*weights*/) const {}
-  // The view's memory must outlive the weight, unless that is a copy. Throws Unsupported for a
-  // dtype it cannot compute with.
+  // The view's memory must outlive the weight, unless that is a copy; of a random view, the weight
+  // holds the values. Throws Unsupported for a dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;
   // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
-  // Bytes that a KV storage may take now, of a device whose memory is there to be used up: to be
-  // asked once weights are loaded and a large step has run. 0: it is not, as on the host.
-  virtual int64_t memory_for_kv() const { return 0; }
+  // Bytes that the pages of such a KV storage may take now (its num_pages is not looked at), of a
+  // device whose memory is there to be used up: to be asked once weights are loaded and a large
+  // step has run. 0: it is not, as on the host.
+  virtual int64_t memory_for_kv(const KvConfig& /*config*/) const { return 0; }
+  // Nothing: the backend does not keep count, as on the host.
+  virtual std::optional<MemoryUse> memory_use() const { return std::nullopt; }
 
   // A step: begin_step() checks its inputs and brings them to the device, then come operations, and
   // end_step() starts whatever of them was put off. One step at a time; one that is destroyed
@@ -226,11 +303,16 @@ class Backend {
 
   // For each layer: k, v [T][num_kv_heads · head_dim] go to each sequence's last q_len positions …
   virtual void kv_append(Step& step, int layer, Matrix k, Matrix v) = 0;
-  // … and out = attention of q over the cache; q, out [T][num_heads · head_dim], activations.
+  // … which this does, too, after it has normalised each head of q and k (rms_norm), where
+  // there are norms, and rotated q and k (rope); q [T][heads · head_dim] in place, k may hold
+  // anything afterwards. Unless it is overridden: those operations one by one. Then comes …
+  virtual void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                                 const HeadNorms& norms, const Rope& rope);
+  // … out = attention of q over the cache; q, out [T][num_heads · head_dim], activations.
   virtual void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                          const AttentionDebug& debug = {}) = 0;
-  // The plan attention() follows in a phase; the reference replays it.
-  virtual TilePlan tile_plan(Phase phase, const AttentionShape& shape) const = 0;
+  // The plan attention() follows in a phase over such K and V; the reference replays it.
+  virtual TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const = 0;
 
   // Waits for the device, if any, and gives exact x, whose rows are adjacent, as host memory, valid
   // until the next read() or reset_workspace().
@@ -247,6 +329,19 @@ class Backend {
   // choice is made where the logits are, and no caller waits for it.
   virtual void moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
                    const MoeRouting& routing, Matrix residual) = 0;
+
+  // Operations in a row, which a GPU does in fewer launches where there are few tokens. Unless they
+  // are overridden: rms_norm() to in.y, then …
+  // … linear() of in.y.
+  virtual void norm_linear(const NormedInput& in, std::span<const LinearTerm> terms);
+  // … linear() of both and silu_mul() to gate.y. Activations of one shape, without accumulate; up.y
+  // is scratch.
+  virtual void norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                                 const LinearTerm& up);
+  // … linear() with the router [E][H] to `logits`, exact [T][E], which is scratch, and moe() of
+  // in.y; the residual stream is in.x.
+  virtual void norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
+                        const ExpertWeights& w, const MoeRouting& routing);
 };
 
 struct BackendOptions {

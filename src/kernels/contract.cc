@@ -1,6 +1,7 @@
 #include "kernels/contract.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace hopskip {
@@ -87,6 +88,19 @@ void check_silu_mul(Matrix gate, Matrix up, Matrix out) {
   check_same_shape("silu_mul", gate, out);
 }
 
+void check_norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) {
+  check(in.norm != nullptr, kInvalid, "norm_linear: no norm");
+  check_rms_norm(in.x, *in.norm, in.y);
+  check_linear(in.y, terms);
+}
+
+void check_norm_gated_linear(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up) {
+  const LinearTerm both[] = {gate, up};
+  check_norm_linear(in, both);
+  check_same_shape("norm_gated_linear", gate.y, up.y);
+  check(!gate.accumulate && !up.accumulate, kInvalid, "norm_gated_linear: it does not accumulate");
+}
+
 void check_gather_rows(const Step& step, Matrix x, Matrix y) {
   check_tokens("gather_rows", step, x);
   check(y.rows == step.num_rows() && y.cols == x.cols && y.dtype == x.dtype, kInvalid,
@@ -104,8 +118,16 @@ void check_kv_config(const KvConfig& config) {
   check(!__builtin_mul_overflow(config.num_pages, config.bytes_per_page(), &bytes),
         ErrorCode::kOutOfMemory, "a KV cache of {} pages does not fit any memory",
         config.num_pages);
-  check(config.dtype == DType::kBF16 || config.dtype == DType::kF16, ErrorCode::kUnsupported,
-        "KV storage in {}: bf16 and f16 are possible", dtype_name(config.dtype));
+  const bool fp8 = config.dtype == DType::kF8E4M3;
+  check(config.dtype == DType::kBF16 || config.dtype == DType::kF16 || fp8, ErrorCode::kUnsupported,
+        "KV storage in {}: bf16, f16 and fp8 are possible", dtype_name(config.dtype));
+  check(config.scales.empty() || (fp8 && std::ssize(config.scales) == config.num_layers), kInvalid,
+        "KV storage in {} of {} layers with {} scales", dtype_name(config.dtype), config.num_layers,
+        config.scales.size());
+  for (const KvScale& scale : config.scales) {
+    check(std::isfinite(scale.k) && scale.k > 0.0f && std::isfinite(scale.v) && scale.v > 0.0f,
+          kInvalid, "KV scales of {} and {}: they must be positive and finite", scale.k, scale.v);
+  }
 }
 
 void check_step(const StepInputs& inputs) {
@@ -180,7 +202,8 @@ void check_experts(std::span<const TensorView> experts) {
 WeightShape weight_shape(const TensorView& view) {
   check(view.rank == 1 || view.rank == 2, kInvalid, "a weight of rank {}: 1 or 2 is possible",
         view.rank);
-  check(view.dtype != DType::kI32, ErrorCode::kUnsupported, "a weight of dtype i32");
+  check(view.dtype != DType::kI32 && view.dtype != DType::kF8E4M3, ErrorCode::kUnsupported,
+        "a weight of dtype {}", dtype_name(view.dtype));
   check(view.shape[view.rank - 1] % block_elements(view.dtype) == 0, kInvalid,
         "rows of {} values are not whole blocks of {}", view.shape[view.rank - 1],
         dtype_name(view.dtype));

@@ -25,6 +25,8 @@ void check_rms_norm(Matrix x, const Weight& weight, Matrix y);
 void check_linear(Matrix x, std::span<const LinearTerm> terms);
 void check_rope(const Step& step, Matrix x, int head_dim, const Rope& rope);
 void check_silu_mul(Matrix gate, Matrix up, Matrix out);
+void check_norm_linear(const NormedInput& in, std::span<const LinearTerm> terms);
+void check_norm_gated_linear(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up);
 void check_gather_rows(const Step& step, Matrix x, Matrix y);
 
 void check_kv_config(const KvConfig& config);
@@ -41,7 +43,7 @@ void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const Moe
 void check_experts(std::span<const TensorView> experts);
 
 // Rank 1 gives [n, 1], rank 2 its shape. Throws InvalidArgument for other ranks and for rows that
-// are not whole blocks, Unsupported for kI32.
+// are not whole blocks, Unsupported for kI32 and kF8E4M3.
 struct WeightShape {
   int64_t rows = 0;
   int64_t cols = 0;

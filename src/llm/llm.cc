@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mapped_file.h"
 #include "engine/engine.h"
+#include "llm/engine_options.h"
 #include "llm/generation.h"
 #include "llm/model_path.h"
 #include "llm/sparse.h"
@@ -19,30 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using StatePtr = std::shared_ptr<Generation::State>;
-
-constexpr int kMaxThreads = 1024;
-
-std::unique_ptr<Backend> open_backend(const LLMOptions& options) {
-  check(options.threads >= 0 && options.threads <= kMaxThreads, ErrorCode::kInvalidArgument,
-        "threads is {}; it must lie in 0…{} (0: all)", options.threads, kMaxThreads);
-  return make_backend(options.device, {.threads = options.threads, .simd = options.simd});
-}
-
-DType kv_dtype(const std::string& name) {
-  check(name == "auto" || name == "bf16" || name == "f16", ErrorCode::kInvalidArgument,
-        "no dtype '{}' for the KV cache (there are: auto, bf16, f16)", name);
-  return name == "f16" ? DType::kF16 : DType::kBF16;
-}
-
-EngineOptions engine_options(const LLMOptions& options) {
-  return {.context = options.context,
-          .kv_tokens = options.kv_tokens,
-          .kv_dtype = kv_dtype(options.dtype),
-          .chunk_tokens = options.chunk_tokens,
-          .max_sequences = options.max_sequences,
-          .prefix_reuse = options.prefix_reuse,
-          .on_load = options.on_load};
-}
 
 std::optional<SkipProfile> open_profile(const std::string& file, const Checkpoint& checkpoint) {
   if (!file.empty()) {
@@ -106,7 +83,7 @@ struct LLM::Impl {
             .format = checkpoint.format,
             .architecture = config.architecture,
             .device = backend->description(),
-            .kv_dtype = std::string(dtype_name(kv_dtype(options.dtype))),
+            .kv_dtype = std::string(dtype_name(engine_options(options).kv_dtype)),
             .num_layers = config.num_layers,
             .num_heads = config.num_heads,
             .num_kv_heads = config.num_kv_heads,

@@ -81,7 +81,7 @@ void set_context(const Value& value, LLMOptions& o) { o.context = value.count();
 void set_sequences(const Value& value, LLMOptions& o) {
   o.max_sequences = static_cast<int>(value.count(kIntMax));
 }
-void set_dtype(const Value& value, LLMOptions& o) { o.dtype = value.text(); }
+void set_kv_dtype(const Value& value, LLMOptions& o) { o.kv_dtype = value.text(); }
 void set_kv_tokens(const Value& value, LLMOptions& o) { o.kv_tokens = value.count(); }
 void set_reuse(const Value& value, LLMOptions& o) { o.prefix_reuse = value.flag(); }
 void set_chunk(const Value& value, LLMOptions& o) { o.chunk_tokens = value.count(); }
@@ -96,8 +96,10 @@ constexpr std::array kKeys{
     Key{"max_seq_len", set_context},
     Key{"kv_tokens", set_kv_tokens},
     Key{"kv_cache_config.max_tokens", set_kv_tokens},
-    Key{"dtype", set_dtype},
-    Key{"kv_cache_config.dtype", set_dtype},
+    Key{"kv_dtype", set_kv_dtype},
+    Key{"dtype", set_kv_dtype},
+    Key{"kv_cache_dtype", set_kv_dtype},
+    Key{"kv_cache_config.dtype", set_kv_dtype},
     Key{"chunk_tokens", set_chunk},
     Key{"max_num_tokens", set_chunk},
     Key{"max_sequences", set_sequences},

@@ -72,9 +72,8 @@ class Decoder : public Model {
     backend_.embed(step, *embedding_, x);
     for (size_t i = 0; i < layers_.size(); ++i) {
       const Layer& layer = layers_[i];
-      backend_.rms_norm(x, *layer.attention_norm, eps_, normed);
-      layer.attention.forward(backend_, step, normed, static_cast<int>(i), rope_,
-                              attention_scratch);
+      layer.attention.forward(backend_, step, {x, layer.attention_norm.get(), eps_, normed},
+                              static_cast<int>(i), rope_, attention_scratch);
       if (i + 1 == layers_.size()) {  // from here on rows are on their own: keep those wanted
         x = gathered(step, x, MatrixKind::kExact);
         attention_scratch.attended =
@@ -85,11 +84,11 @@ class Decoder : public Model {
       }
       layer.attention.project_out(backend_, attention_scratch.attended, x);
       normed.rows = x.rows;
-      backend_.rms_norm(x, *layer.mlp_norm, eps_, normed);
+      const NormedInput in{x, layer.mlp_norm.get(), eps_, normed};
       if (const Moe* moe = std::get_if<Moe>(&layer.mlp)) {
-        moe->forward(backend_, normed, moe_scratch, x);
+        moe->forward(backend_, in, moe_scratch);
       } else {
-        std::get<Mlp>(layer.mlp).forward(backend_, normed, mlp_scratch, x);
+        std::get<Mlp>(layer.mlp).forward(backend_, in, mlp_scratch);
       }
     }
     return x;
@@ -97,9 +96,8 @@ class Decoder : public Model {
 
   void logits(Matrix hidden, Matrix out) override {
     const Matrix normed = backend_.allocate(hidden.rows, hidden.cols, MatrixKind::kActivation);
-    backend_.rms_norm(hidden, *final_norm_, eps_, normed);
     const LinearTerm term{head_ ? head_.get() : embedding_.get(), nullptr, out};
-    backend_.linear(normed, {&term, 1});
+    backend_.norm_linear({hidden, final_norm_.get(), eps_, normed}, {&term, 1});
   }
 
  private:

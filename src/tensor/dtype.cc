@@ -15,7 +15,7 @@ struct Row {
 };
 
 // Block layouts: the GGUF specification (ggml-common.h); see tensor/quant_blocks.h.
-constexpr std::array<Row, 10> kRows{{
+constexpr std::array<Row, 11> kRows{{
     {DType::kF32, "f32", 1, 4},
     {DType::kF16, "f16", 1, 2},
     {DType::kBF16, "bf16", 1, 2},
@@ -26,6 +26,7 @@ constexpr std::array<Row, 10> kRows{{
     {DType::kQ4_K, "q4_k", 256, 144},
     {DType::kQ5_K, "q5_k", 256, 176},
     {DType::kQ6_K, "q6_k", 256, 210},
+    {DType::kF8E4M3, "fp8", 1, 1},
 }};
 
 const Row& row(DType dtype) {

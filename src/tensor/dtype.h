@@ -7,7 +7,19 @@
 
 namespace hopskip {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kI32, kQ8_0, kQ4_0, kQ4_1, kQ4_K, kQ5_K, kQ6_K };
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kI32,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kF8E4M3,  // of K and V; no checkpoint's weights come in it
+};
 
 // A row of a quantised tensor is a run of blocks; block_bytes() bytes hold block_elements() values.
 // For scalars block_elements() is 1.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/float8.h"
 #include "tensor/quant_blocks.h"
 
 namespace hopskip {
@@ -16,6 +17,7 @@ namespace {
 void decode(const float& block, float* y) { *y = block; }
 void decode(const fp16& block, float* y) { *y = static_cast<float>(block); }
 void decode(const bf16& block, float* y) { *y = static_cast<float>(block); }
+void decode(const fp8_e4m3& block, float* y) { *y = static_cast<float>(block); }
 
 void decode(const BlockQ8_0& block, float* y) {
   const float d = static_cast<float>(block.d);
@@ -113,6 +115,7 @@ float largest_magnitude(const float* x, int n) {
 void encode(const float* x, float& block) { block = *x; }
 void encode(const float* x, fp16& block) { block = fp16(*x); }
 void encode(const float* x, bf16& block) { block = bf16(*x); }
+void encode(const float* x, fp8_e4m3& block) { block = fp8_e4m3(*x); }
 
 void encode(const float* x, BlockQ8_0& block) {
   block.d = fp16(largest_magnitude(x, 32) / 127.0f);
@@ -261,9 +264,10 @@ constexpr Codec codec(DType dtype) {
 }
 
 constexpr Codec kCodecs[] = {
-    codec<float>(DType::kF32),      codec<fp16>(DType::kF16),       codec<bf16>(DType::kBF16),
-    codec<BlockQ8_0>(DType::kQ8_0), codec<BlockQ4_0>(DType::kQ4_0), codec<BlockQ4_1>(DType::kQ4_1),
-    codec<BlockQ4_K>(DType::kQ4_K), codec<BlockQ5_K>(DType::kQ5_K), codec<BlockQ6_K>(DType::kQ6_K),
+    codec<float>(DType::kF32),       codec<fp16>(DType::kF16),       codec<bf16>(DType::kBF16),
+    codec<BlockQ8_0>(DType::kQ8_0),  codec<BlockQ4_0>(DType::kQ4_0), codec<BlockQ4_1>(DType::kQ4_1),
+    codec<BlockQ4_K>(DType::kQ4_K),  codec<BlockQ5_K>(DType::kQ5_K), codec<BlockQ6_K>(DType::kQ6_K),
+    codec<fp8_e4m3>(DType::kF8E4M3),
 };
 
 const Codec& find_codec(DType dtype, int64_t elements) {

@@ -14,7 +14,8 @@ namespace hopskip {
 void dequantize(DType dtype, const void* src, float* dst, int64_t elements);
 
 // src: [elements] finite floats; dst: row_bytes(dtype, elements) bytes, any alignment. Rounds to
-// the nearest level of a plain min/max scale; no search for a better scale. Errors as dequantize().
+// the nearest level of a plain min/max scale; no search for a better scale. kF8E4M3 has no scale
+// and saturates (base/float8.h). Errors as dequantize().
 void quantize(DType dtype, const float* src, void* dst, int64_t elements);
 
 }  // namespace hopskip

@@ -5,8 +5,11 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
+#include <vector>
 
 #include "tensor/dtype.h"
+#include "tensor/random_tensor.h"
 
 namespace hopskip {
 
@@ -18,6 +21,8 @@ struct TensorView {
   DType dtype = DType::kF32;
   int rank = 0;
   std::array<int64_t, kMaxRank> shape{};
+  // In place of `data`, which is then null: BF16 values that whoever loads the tensor computes.
+  std::optional<RandomTensor> random = std::nullopt;
   // A window on a read-only mapping of a file: release_mapped() may give its memory back.
   bool mapped = false;
 
@@ -34,6 +39,9 @@ struct TensorView {
     return static_cast<const T*>(data);
   }
 };
+
+// All values of a random view, in their order; nothing of any other.
+std::vector<bf16> random_values(const TensorView& view);
 
 }  // namespace hopskip
 

@@ -192,6 +192,16 @@ std::vector<int32_t> token_ids(const JsonObject& config, const char* key) {
   return ids;
 }
 
+// compressed-tensors with no group of quantised weights, and FP8 for K and V: their scales are
+// tensors of the checkpoint.
+bool quantizes_only_kv(const JsonObject& config) {
+  const nlohmann::json* groups = config.find("config_groups");
+  const std::optional<JsonObject> kv = config.object("kv_cache_scheme");
+  return config.text("quant_method", "") == "compressed-tensors" &&
+         (groups == nullptr || groups->empty()) && kv && kv->integer("num_bits", 0) == 8 &&
+         kv->text("type", "") == "float";
+}
+
 void add_eos(const JsonObject& config, ModelConfig* result) {
   for (const int32_t id : token_ids(config, "eos_token_id")) {
     if (std::count(result->eos_ids.begin(), result->eos_ids.end(), id) == 0) {
@@ -207,7 +217,8 @@ ModelConfig hf_model_config(std::string_view text, std::string_view generation,
   const nlohmann::json root = parse_json(text, where);
   const JsonObject config(root, where);
   const Family& family = family_of(root, where);
-  check(!config.has("quantization_config"), ErrorCode::kUnsupported,
+  const std::optional<JsonObject> quantization = config.object("quantization_config");
+  check(!quantization || quantizes_only_kv(*quantization), ErrorCode::kUnsupported,
         "{}: quantised Hugging Face weights are not supported; use a GGUF file", where);
   const std::string activation = config.text("hidden_act", "silu");
   check(activation == "silu", ErrorCode::kUnsupported, "{}: activation '{}'; supported is silu",

@@ -1,8 +1,10 @@
 // A backend that hands every operation to another one, for those that look at what passes through.
+// Operations in a row (norm_linear() and its like) come one by one, so that all of them are seen.
 #ifndef HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 #define HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -27,7 +29,10 @@ class ForwardingBackend : public Backend {
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);
   }
-  int64_t memory_for_kv() const override { return inner_->memory_for_kv(); }
+  int64_t memory_for_kv(const KvConfig& config) const override {
+    return inner_->memory_for_kv(config);
+  }
+  std::optional<MemoryUse> memory_use() const override { return inner_->memory_use(); }
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
     return inner_->begin_step(inputs);
   }
@@ -51,8 +56,8 @@ class ForwardingBackend : public Backend {
                  const AttentionDebug& debug) override {
     inner_->attention(step, shape, layer, q, out, debug);
   }
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override {
-    return inner_->tile_plan(phase, shape);
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const override {
+    return inner_->tile_plan(phase, shape, kv_dtype);
   }
   std::span<const float> read(Matrix x) override { return inner_->read(x); }
   WeightPtr load_experts(std::span<const TensorView> experts) override {
@@ -62,6 +67,9 @@ class ForwardingBackend : public Backend {
            Matrix residual) override {
     inner_->moe(x, router_logits, w, routing, residual);
   }
+
+ protected:
+  Backend& inner() { return *inner_; }
 
  private:
   std::unique_ptr<Backend> inner_;

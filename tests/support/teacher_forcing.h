@@ -57,6 +57,23 @@ class TeacherForcing : public ForwardingBackend {
     ForwardingBackend::end_step(step);
     ended_ = true;
   }
+  // Whole, for a GPU has kernels of its own for them.
+  void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                         const HeadNorms& norms, const Rope& rope) override {
+    inner().rotate_and_append(step, layer, q, k, v, head_dim, norms, rope);
+  }
+  void norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) override {
+    inner().norm_linear(in, terms);
+  }
+  void norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                         const LinearTerm& up) override {
+    inner().norm_gated_linear(in, gate, up);
+  }
+  void norm_moe(const NormedInput& in, const Weight& router, Matrix logits, const ExpertWeights& w,
+                const MoeRouting& routing) override {
+    inner().norm_moe(in, router, logits, w, routing);
+  }
+
   std::span<const float> read(Matrix x) override {
     const std::span<const float> logits = ForwardingBackend::read(x);
     if (!ended_ || x.rows != std::ssize(rows_)) {

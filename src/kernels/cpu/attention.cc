@@ -115,6 +115,8 @@ CpuAttention::~CpuAttention() = default;
 
 std::unique_ptr<KvStorage> CpuAttention::make_kv_storage(const KvConfig& config) {
   check_kv_config(config);
+  check(config.dtype != DType::kF8E4M3, ErrorCode::kUnsupported,
+        "CPU attention with K and V in fp8: use bf16 or f16, or a GPU (device 'cuda')");
   check(config.head_dim % kLanes == 0 && config.head_dim <= kMaxHeadDim, ErrorCode::kUnsupported,
         "CPU attention with a head_dim of {}: multiples of {} up to {} are possible",
         config.head_dim, kLanes, kMaxHeadDim);

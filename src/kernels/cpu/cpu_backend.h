@@ -13,6 +13,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/moe.h"
 #include "kernels/cpu/simd/level.h"
+#include "kernels/host_clock.h"
 #include "kernels/host_workspace.h"
 #include "kernels/huge_memory.h"
 
@@ -35,35 +36,46 @@ class CpuBackend final : public Backend {
   }
 
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    clock_.begin_step(inputs);
     return attention_.begin_step(inputs);
   }
-  void end_step(Step&) override {}
+  void end_step(Step& step) override { clock_.end_step(step); }
 
   void embed(const Step& step, const Weight& w, Matrix y) override {
+    clock_.enter(Part::kRest);
     elementwise_.embed(step, w, y);
   }
   void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override {
+    clock_.enter(Part::kRest);
     elementwise_.rms_norm(x, weight, eps, y);
   }
-  void linear(Matrix x, std::span<const LinearTerm> terms) override { linear_(x, terms); }
+  void linear(Matrix x, std::span<const LinearTerm> terms) override {
+    clock_.enter(Part::kLinear);
+    linear_(x, terms);
+  }
   void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override {
+    clock_.enter(Part::kRest);
     elementwise_.rope(step, x, head_dim, rope);
   }
   void silu_mul(Matrix gate, Matrix up, Matrix out) override {
+    clock_.enter(Part::kRest);
     elementwise_.silu_mul(gate, up, out);
   }
   void gather_rows(const Step& step, Matrix x, Matrix y) override {
+    clock_.enter(Part::kRest);
     elementwise_.gather_rows(step, x, y);
   }
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override {
+    clock_.enter(Part::kRest);
     attention_.kv_append(step, layer, k, v);
   }
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override {
+    clock_.enter(Part::kAttention);
     attention_.attention(step, shape, layer, q, out, debug);
   }
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override {
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType /*kv_dtype*/) const override {
     return attention_.tile_plan(phase, shape);
   }
 
@@ -72,6 +84,7 @@ class CpuBackend final : public Backend {
   WeightPtr load_experts(std::span<const TensorView> experts) override;
   void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
            Matrix residual) override {
+    clock_.enter(Part::kExperts);
     moe_(x, router_logits, w, routing, residual);
   }
 
@@ -84,6 +97,7 @@ class CpuBackend final : public Backend {
   CpuLinear linear_;
   CpuAttention attention_;
   CpuMoe moe_;
+  HostClock clock_;
 };
 
 }  // namespace hopskip

@@ -1,15 +1,20 @@
 #include "kernels/cpu/weight.h"
 
+#include <algorithm>
+#include <span>
+
 #include "base/check.h"
 #include "tensor/quantize.h"
 
 namespace hopskip {
 
 CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view)
-    : CpuWeight(pool, arena, view, weight_shape(view)) {}
+    : CpuWeight(pool, arena, stored(pool, arena, view), weight_shape(view)) {}
 
-CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view, WeightShape shape)
-    : Weight(shape.rows, shape.cols, view.dtype) {
+CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const StoredView& stored,
+                     WeightShape shape)
+    : Weight(shape.rows, shape.cols, stored.view.dtype), values_(stored.values) {
+  const TensorView& view = stored.view;
   if (view.rank == 1) {
     copy_ = arena.allocate(shape.rows * sizeof(float));
     dequantize(view.dtype, view.data, reinterpret_cast<float*>(copy_.get()), shape.rows);
@@ -22,6 +27,25 @@ CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view,
     plain_dtype_ = view.dtype;
     plain_ = view.as<std::byte>();
   }
+}
+
+CpuWeight::StoredView CpuWeight::stored(ThreadPool& pool, HugeArena& arena,
+                                        const TensorView& view) {
+  if (!view.random) {
+    return {view, nullptr};
+  }
+  const SharedBytes values = arena.allocate(view.bytes());
+  const std::span all(reinterpret_cast<bf16*>(values.get()), view.elements());
+  constexpr int64_t kTaskValues = 65536;  // some 0.2 ms
+  pool.parallel_for((std::ssize(all) + kTaskValues - 1) / kTaskValues, [&](int64_t task, int) {
+    const int64_t begin = task * kTaskValues;
+    write_values(*view.random, begin,
+                 all.subspan(begin, std::min(kTaskValues, std::ssize(all) - begin)));
+  });
+  StoredView result{view, values};
+  result.view.random.reset();
+  result.view.data = values.get();
+  return result;
 }
 
 const float* CpuWeight::vector() const {

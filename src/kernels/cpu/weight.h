@@ -30,10 +30,17 @@ class CpuWeight final : public Weight {
   void read_row(int64_t row, float* dst) const;
 
  private:
-  CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view, WeightShape shape);
+  // A view of values in memory; of random ones, which have just been computed, with their owner.
+  struct StoredView {
+    TensorView view;
+    SharedBytes values;
+  };
+  static StoredView stored(ThreadPool& pool, HugeArena& arena, const TensorView& view);
+  CpuWeight(ThreadPool& pool, HugeArena& arena, const StoredView& stored, WeightShape shape);
 
   const PackedFormat* format_ = nullptr;
-  SharedBytes copy_;  // of a vector or a packed matrix
+  SharedBytes copy_;    // of a vector or a packed matrix
+  SharedBytes values_;  // of a random tensor
   DType plain_dtype_ = DType::kF32;
   const std::byte* plain_ = nullptr;
 };

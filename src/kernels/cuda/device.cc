@@ -96,6 +96,12 @@ GpuProperties gpu_properties(int device) {
           attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device)};
 }
 
+bool launches_overlap() {
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "ask for the current GPU");
+  return attribute(cudaDevAttrComputeCapabilityMajor, device) >= 9;
+}
+
 DeviceScope::DeviceScope(int device) {
   int current = 0;
   check_cuda(cudaGetDevice(&current), "ask for the current GPU");

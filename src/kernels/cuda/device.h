@@ -41,6 +41,9 @@ GpuCount count_gpus();
 // `device` < count_gpus().count. Throws Device.
 GpuProperties gpu_properties(int device);
 
+// Whether the current device can start a kernel before the last one of a stream has ended.
+bool launches_overlap();
+
 // Makes a device current for a scope.
 class DeviceScope {
  public:

@@ -18,27 +18,47 @@ enum class Half { kKey, kValue };
 class ReferenceKv final : public KvStorage {
  public:
   explicit ReferenceKv(const KvConfig& config)
-      : KvStorage(config), bits_(config.num_pages * config.bytes_per_page() / sizeof(uint16_t)) {}
+      : KvStorage(config), bytes_(config.num_pages * config.bytes_per_page()) {}
 
   int64_t token_elements() const { return int64_t{config().num_kv_heads} * config().head_dim; }
 
-  // Where the key or value of the token at `position` of a sequence is: [num_kv_heads][head_dim].
-  int64_t offset(int layer, std::span<const int32_t> pages, int64_t position, Half half) const {
+  // The key or value of the token at `position` of a sequence: [num_kv_heads][head_dim].
+  void write(int layer, std::span<const int32_t> pages, int64_t position, Half half,
+             const float* values) {
+    const float inverse = 1.0f / scale(layer, half);
+    std::vector<float> scaled(values, values + token_elements());
+    for (float& value : scaled) {
+      value *= inverse;
+    }
+    quantize(config().dtype, scaled.data(), &bytes_[place(layer, pages, position, half)],
+             token_elements());
+  }
+  void read(int layer, std::span<const int32_t> pages, int64_t position, Half half,
+            float* values) const {
+    dequantize(config().dtype, &bytes_[place(layer, pages, position, half)], values,
+               token_elements());
+    const float factor = scale(layer, half);
+    for (float* value = values; value < values + token_elements(); ++value) {
+      *value *= factor;
+    }
+  }
+
+ private:
+  // Where they are, bytes.
+  int64_t place(int layer, std::span<const int32_t> pages, int64_t position, Half half) const {
     const int64_t page =
         layer * config().num_pages + pages[static_cast<size_t>(position / config().page_size)];
     return ((page * 2 + (half == Half::kValue)) * config().page_size +
             position % config().page_size) *
-           token_elements();
+           token_elements() * block_bytes(config().dtype);
   }
-  void write(int64_t offset, const float* values) {
-    quantize(config().dtype, values, &bits_[offset], token_elements());
-  }
-  void read(int64_t offset, float* values) const {
-    dequantize(config().dtype, &bits_[offset], values, token_elements());
+  // 1 unless K and V are FP8.
+  float scale(int layer, Half half) const {
+    const KvScale scale = config().scale(layer);
+    return half == Half::kKey ? scale.k : scale.v;
   }
 
- private:
-  std::vector<uint16_t> bits_;
+  std::vector<std::byte> bytes_;
 };
 
 // Keys or values of a whole sequence: [kv_len][num_kv_heads][head_dim].
@@ -46,7 +66,7 @@ std::vector<float> gather(const ReferenceKv& kv, int layer, const AttentionSeque
                           Half half) {
   std::vector<float> values(sequence.kv_len * kv.token_elements());
   for (int64_t p = 0; p < sequence.kv_len; ++p) {
-    kv.read(kv.offset(layer, sequence.pages, p, half), &values[p * kv.token_elements()]);
+    kv.read(layer, sequence.pages, p, half, &values[p * kv.token_elements()]);
   }
   return values;
 }
@@ -71,25 +91,28 @@ std::unique_ptr<KvStorage> ReferenceBackend::make_kv_storage(const KvConfig& con
   return std::make_unique<ReferenceKv>(config);
 }
 
-TilePlan ReferenceBackend::tile_plan(Phase phase, const AttentionShape& shape) const {
+TilePlan ReferenceBackend::tile_plan(Phase phase, const AttentionShape& shape,
+                                     DType /*kv_dtype*/) const {
   validate(tile_plans_[phase], shape.group());
   return tile_plans_[phase];
 }
 
 void ReferenceBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
+  clock_.enter(Part::kRest);
   check_kv_append(step, layer, k, v);
   auto& own = own_cast<ReferenceKv>(step.kv(), "KV storage");
   for (const AttentionSequence& s : step.sequences()) {
     for (int64_t i = 0; i < s.q_len; ++i) {
       const int64_t position = s.kv_len - s.q_len + i;
-      own.write(own.offset(layer, s.pages, position, Half::kKey), k.row(s.q_begin + i));
-      own.write(own.offset(layer, s.pages, position, Half::kValue), v.row(s.q_begin + i));
+      own.write(layer, s.pages, position, Half::kKey, k.row(s.q_begin + i));
+      own.write(layer, s.pages, position, Half::kValue, v.row(s.q_begin + i));
     }
   }
 }
 
 void ReferenceBackend::attention(Step& step, const AttentionShape& shape, int layer, Matrix q,
                                  Matrix out, const AttentionDebug& debug) {
+  clock_.enter(Part::kAttention);
   check_attention(step, shape, layer, q, out);
   const auto& own = own_cast<const ReferenceKv>(step.kv(), "KV storage");
   const std::span<SkipCounts> counts = own_cast<HostStep>(step, "step").counts(layer);
@@ -99,7 +122,7 @@ void ReferenceBackend::attention(Step& step, const AttentionShape& shape, int la
 
   for (size_t i = 0; i < sequences.size(); ++i) {
     const AttentionSequence& s = sequences[i];
-    const TilePlan tiles = tile_plan(s.phase, shape);
+    const TilePlan tiles = tile_plan(s.phase, shape, own.config().dtype);
     const std::vector<float> k = gather(own, layer, s, Half::kKey);
     const std::vector<float> v = gather(own, layer, s, Half::kValue);
     std::vector<float> queries;  // [q_len][num_heads][head_dim]

@@ -13,7 +13,10 @@ namespace {
 class ReferenceWeight final : public Weight {
  public:
   ReferenceWeight(WeightShape shape, const TensorView& view)
-      : Weight(shape.rows, shape.cols, view.dtype), data_(view.as<std::byte>()) {}
+      : Weight(shape.rows, shape.cols, view.dtype),
+        random_(random_values(view)),
+        data_(view.random ? reinterpret_cast<const std::byte*>(random_.data())
+                          : view.as<std::byte>()) {}
 
   std::vector<float> row(int64_t r) const {
     std::vector<float> values(cols());
@@ -27,6 +30,7 @@ class ReferenceWeight final : public Weight {
   }
 
  private:
+  std::vector<bf16> random_;
   const std::byte* data_;
 };
 
@@ -52,6 +56,7 @@ WeightPtr ReferenceBackend::load(const TensorView& view) {
 }
 
 void ReferenceBackend::embed(const Step& step, const Weight& w, Matrix y) {
+  clock_.enter(Part::kRest);
   check_embed(step, w, y);
   for (int64_t t = 0; t < y.rows; ++t) {
     const std::vector<float> row = of(w).row(step.inputs().tokens[t]);
@@ -60,6 +65,7 @@ void ReferenceBackend::embed(const Step& step, const Weight& w, Matrix y) {
 }
 
 void ReferenceBackend::rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) {
+  clock_.enter(Part::kRest);
   check_rms_norm(x, weight, y);
   const std::vector<float> scale = of(weight).all();
   for (int64_t t = 0; t < x.rows; ++t) {
@@ -75,6 +81,7 @@ void ReferenceBackend::rms_norm(Matrix x, const Weight& weight, float eps, Matri
 }
 
 void ReferenceBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
+  clock_.enter(Part::kLinear);
   check_linear(x, terms);
   for (const LinearTerm& term : terms) {
     const ReferenceWeight& w = of(*term.w);
@@ -95,6 +102,7 @@ void ReferenceBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
 }
 
 void ReferenceBackend::rope(const Step& step, Matrix x, int head_dim, const Rope& rope) {
+  clock_.enter(Part::kRest);
   check_rope(step, x, head_dim, rope);
   const std::span<const int32_t> positions = step.inputs().positions;
   const int64_t half = std::ssize(rope.inv_freq);
@@ -116,6 +124,7 @@ void ReferenceBackend::rope(const Step& step, Matrix x, int head_dim, const Rope
 }
 
 void ReferenceBackend::silu_mul(Matrix gate, Matrix up, Matrix out) {
+  clock_.enter(Part::kRest);
   check_silu_mul(gate, up, out);
   for (int64_t t = 0; t < gate.rows; ++t) {
     for (int64_t i = 0; i < gate.cols; ++i) {
@@ -126,6 +135,7 @@ void ReferenceBackend::silu_mul(Matrix gate, Matrix up, Matrix out) {
 }
 
 void ReferenceBackend::gather_rows(const Step& step, Matrix x, Matrix y) {
+  clock_.enter(Part::kRest);
   check_gather_rows(step, x, y);
   for (int64_t i = 0; i < y.rows; ++i) {
     std::copy_n(x.row(step.inputs().rows[i]), x.cols, y.row(i));

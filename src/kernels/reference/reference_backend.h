@@ -9,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/backend.h"
+#include "kernels/host_clock.h"
 #include "kernels/host_step.h"
 #include "kernels/host_workspace.h"
 
@@ -28,9 +29,10 @@ class ReferenceBackend final : public Backend {
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
 
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    clock_.begin_step(inputs);
     return std::make_unique<HostStep>(inputs);
   }
-  void end_step(Step&) override {}
+  void end_step(Step& step) override { clock_.end_step(step); }
 
   void embed(const Step& step, const Weight& w, Matrix y) override;
   void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override;
@@ -42,7 +44,7 @@ class ReferenceBackend final : public Backend {
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override;
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const override;
 
   std::span<const float> read(Matrix x) override;
 
@@ -53,6 +55,7 @@ class ReferenceBackend final : public Backend {
  private:
   ThreadPool pool_;
   HostWorkspace workspace_;
+  HostClock clock_;
   PerPhase<TilePlan> tile_plans_;
 };
 

@@ -1,6 +1,7 @@
 // The mixture of experts of ReferenceBackend: every token by itself, every product in double.
 #include <algorithm>
 #include <cmath>
+#include <list>
 #include <numeric>
 #include <vector>
 
@@ -16,7 +17,13 @@ class ReferenceExperts final : public Weight {
  public:
   explicit ReferenceExperts(std::span<const TensorView> experts)
       : Weight(std::ssize(experts) * experts[0].shape[0], experts[0].shape[1], experts[0].dtype),
-        experts_(experts.begin(), experts.end()) {}
+        experts_(experts.begin(), experts.end()) {
+    for (TensorView& view : experts_) {
+      if (view.random) {
+        view.data = random_.emplace_back(random_values(view)).data();
+      }
+    }
+  }
 
   int64_t count() const { return std::ssize(experts_); }
   // y [out] = expert · x [in]
@@ -33,6 +40,7 @@ class ReferenceExperts final : public Weight {
 
  private:
   std::vector<TensorView> experts_;
+  std::list<std::vector<bf16>> random_;
 };
 
 const ReferenceExperts& experts_of(const Weight& weight, int64_t count) {
@@ -81,6 +89,7 @@ WeightPtr ReferenceBackend::load_experts(std::span<const TensorView> experts) {
 
 void ReferenceBackend::moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
                            const MoeRouting& routing, Matrix residual) {
+  clock_.enter(Part::kExperts);
   check_moe(x, router_logits, w, routing, residual);
   const int64_t count = router_logits.cols;
   const ReferenceExperts& gate = experts_of(*w.gate, count);

@@ -41,21 +41,14 @@ Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
   k_norm_ = load.vector_if(config.qk_norm, "k_norm.weight", config.head_dim);
 }
 
-void Gqa::forward(Backend& backend, Step& step, Matrix x, int layer, const Rope& rope,
+void Gqa::forward(Backend& backend, Step& step, const NormedInput& in, int layer, const Rope& rope,
                   const Scratch& scratch) const {
   const auto& [q, k, v, attended] = scratch;
   const LinearTerm qkv[] = {
       {q_.get(), q_bias_.get(), q}, {k_.get(), k_bias_.get(), k}, {v_.get(), v_bias_.get(), v}};
-  backend.linear(x, qkv);
-  if (q_norm_) {
-    const Matrix q_heads = q.split_cols(shape_.num_heads);
-    const Matrix k_heads = k.split_cols(shape_.num_kv_heads);
-    backend.rms_norm(q_heads, *q_norm_, eps_, q_heads);
-    backend.rms_norm(k_heads, *k_norm_, eps_, k_heads);
-  }
-  backend.rope(step, q, shape_.head_dim, rope);
-  backend.rope(step, k, shape_.head_dim, rope);
-  backend.kv_append(step, layer, k, v);
+  backend.norm_linear(in, qkv);
+  backend.rotate_and_append(step, layer, q, k, v, shape_.head_dim,
+                            {q_norm_.get(), k_norm_.get(), eps_}, rope);
   backend.attention(step, shape_, layer, q, attended);
 }
 

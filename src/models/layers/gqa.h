@@ -22,8 +22,9 @@ class Gqa {
 
   const AttentionShape& shape() const { return shape_; }
 
-  // scratch.attended = attention over x [T][hidden] and the cache, to which k and v are appended.
-  void forward(Backend& backend, Step& step, Matrix x, int layer, const Rope& rope,
+  // scratch.attended = attention over the input [T][hidden] and the cache, to which k and v are
+  // appended.
+  void forward(Backend& backend, Step& step, const NormedInput& in, int layer, const Rope& rope,
                const Scratch& scratch) const;
   // residual [n][hidden] += attended [n][num_heads · head_dim] · o_projᵀ
   void project_out(Backend& backend, Matrix attended, Matrix residual) const;

@@ -17,14 +17,12 @@ Mlp::Mlp(const Loader& load, const ModelConfig& config) {
   down_bias_ = load.vector_if(config.mlp_bias, "down_proj.bias", hidden);
 }
 
-void Mlp::forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const {
+void Mlp::forward(Backend& backend, const NormedInput& in, Scratch scratch) const {
   auto& [gate, up] = scratch;
-  gate.rows = up.rows = x.rows;
-  const LinearTerm gate_up[] = {{gate_.get(), gate_bias_.get(), gate},
-                                {up_.get(), up_bias_.get(), up}};
-  backend.linear(x, gate_up);
-  backend.silu_mul(gate, up, gate);
-  const LinearTerm down{down_.get(), down_bias_.get(), residual, true};
+  gate.rows = up.rows = in.x.rows;
+  backend.norm_gated_linear(in, {gate_.get(), gate_bias_.get(), gate},
+                            {up_.get(), up_bias_.get(), up});
+  const LinearTerm down{down_.get(), down_bias_.get(), in.x, true};
   backend.linear(gate, {&down, 1});
 }
 

@@ -17,8 +17,8 @@ class Mlp {
 
   Mlp(const Loader& load, const ModelConfig& config);
 
-  // residual [n][hidden] += mlp(x [n][hidden]), n ≤ T.
-  void forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const;
+  // in.x [n][hidden] += mlp(in), n ≤ T.
+  void forward(Backend& backend, const NormedInput& in, Scratch scratch) const;
 
  private:
   WeightPtr gate_, up_, down_;

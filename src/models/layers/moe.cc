@@ -16,11 +16,9 @@ Moe::Moe(const Loader& load, const ModelConfig& config)
   down_ = load.experts("down_proj.weight", experts, hidden, inner);
 }
 
-void Moe::forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const {
-  scratch.logits.rows = x.rows;
-  const LinearTerm router{router_.get(), nullptr, scratch.logits};
-  backend.linear(x, {&router, 1});
-  backend.moe(x, scratch.logits, {gate_.get(), up_.get(), down_.get()}, routing_, residual);
+void Moe::forward(Backend& backend, const NormedInput& in, Scratch scratch) const {
+  scratch.logits.rows = in.x.rows;
+  backend.norm_moe(in, *router_, scratch.logits, {gate_.get(), up_.get(), down_.get()}, routing_);
 }
 
 }  // namespace hopskip

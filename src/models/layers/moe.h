@@ -18,8 +18,8 @@ class Moe {
 
   Moe(const Loader& load, const ModelConfig& config);
 
-  // residual [n][hidden] += moe(x [n][hidden]), n ≤ T.
-  void forward(Backend& backend, Matrix x, Scratch scratch, Matrix residual) const;
+  // in.x [n][hidden] += moe(in), n ≤ T.
+  void forward(Backend& backend, const NormedInput& in, Scratch scratch) const;
 
  private:
   MoeRouting routing_;

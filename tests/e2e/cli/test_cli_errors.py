@@ -18,7 +18,7 @@ USAGE = [
     ([*RUN, "--chunk", "0"], "--chunk"),
     ([*RUN, "--ctx", "-4"], "--ctx: Value -4"),
     ([*RUN, "--device", "tpu"], "no device 'tpu'"),
-    ([*RUN, "--dtype", "f8"], "no dtype 'f8'"),
+    ([*RUN, "--kv-dtype", "f8"], "no dtype 'f8'"),
     ([*RUN, "--threshold-scale-factor", "-5"], "-5"),
     ([*RUN, "--threshold-scale-factor", "nan"], "nan"),
     ([*RUN, "--threshold-scale-factor", "inf"], "inf"),
@@ -84,6 +84,7 @@ def test_devices_that_cannot_do_it(hopskip, model):
     hopskip.fails(2, "device 'cuda:x' is not cuda:N", *RUN, "--device", "cuda:x")
     hopskip.fails(2, "--kv-tokens", *RUN, "--kv-tokens", "0")
     hopskip.fails(1, "'avx2' is for the cpu", *RUN, "--device", "reference", "--simd", "avx2")
+    hopskip.fails(1, "K and V in fp8: use bf16 or f16, or a GPU", *RUN, "--kv-dtype", "fp8")
 
 
 def test_profile_that_is_missing(hopskip, model, tmp_path):

@@ -42,13 +42,19 @@ class CudaStepTest : public CudaBackendTest {
     int64_t num_pages = 0;
   };
 
-  static AttentionShape shape() {
+  static AttentionShape shape(int window = 0) {
     AttentionShape shape;
     shape.num_heads = 8;
     shape.num_kv_heads = 2;
     shape.head_dim = 128;
     shape.scale = 1.0f / std::sqrt(128.0f);
+    shape.window = window;
     return shape;
+  }
+  static KvConfig fp8() {
+    KvConfig config;
+    config.dtype = DType::kF8E4M3;
+    return config;
   }
   static int64_t kv_cols() { return int64_t{shape().num_kv_heads} * shape().head_dim; }
   static int64_t q_cols() { return int64_t{shape().num_heads} * shape().head_dim; }
@@ -76,8 +82,9 @@ class CudaStepTest : public CudaBackendTest {
     return data;
   }
 
-  // on_gpu: matrices are uploaded, else they are the host's.
-  Result run(Backend& backend, bool on_gpu, const std::vector<Part>& parts, const Data& data) {
+  // on_gpu: matrices are uploaded, else they are the host's. Of kv the type, scales and context.
+  Result run(Backend& backend, bool on_gpu, const std::vector<Part>& parts, const Data& data,
+             KvConfig kv_config = {}, int window = 0) {
     const auto matrix = [&](std::span<const float> values, int64_t cols) {
       if (on_gpu) {
         return upload(backend, values, cols, MatrixKind::kActivation);
@@ -87,11 +94,12 @@ class CudaStepTest : public CudaBackendTest {
       return x;
     };
     constexpr int kLayer = 1;
-    const auto kv = backend.make_kv_storage({.num_layers = 2,
-                                             .num_kv_heads = shape().num_kv_heads,
-                                             .head_dim = shape().head_dim,
-                                             .page_size = kPage,
-                                             .num_pages = data.num_pages});
+    kv_config.num_layers = 2;
+    kv_config.num_kv_heads = shape().num_kv_heads;
+    kv_config.head_dim = shape().head_dim;
+    kv_config.page_size = kPage;
+    kv_config.num_pages = data.num_pages;
+    const auto kv = backend.make_kv_storage(kv_config);
     const auto begin_step = [&](const std::vector<AttentionSequence>& sequences,
                                 const std::vector<int32_t>& tokens) {
       return backend.begin_step({.tokens = tokens,
@@ -127,34 +135,26 @@ class CudaStepTest : public CudaBackendTest {
     const auto step = begin_step(sequences, ids);
     backend.kv_append(*step, kLayer, matrix(k, kv_cols()), matrix(v, kv_cols()));
     const Matrix out = backend.allocate(tokens, q_cols(), MatrixKind::kActivation);
-    backend.attention(*step, shape(), kLayer, matrix(data.q, q_cols()), out);
+    backend.attention(*step, shape(window), kLayer, matrix(data.q, q_cols()), out);
     backend.end_step(*step);
     const auto counts = step->counts();
     return {
         on_gpu ? download(out) : std::vector<float>(out.values(), out.values() + tokens * q_cols()),
         {counts.begin(), counts.end()}};
   }
-};
 
-TEST_F(CudaStepTest, MixedBatchesAttendEachInItsPhaseAndWithItsThreshold) {
-  constexpr Phase kPrefill = Phase::kPrefill, kDecode = Phase::kDecode;
-  constexpr float kDense = kDenseThresholdLog2;
-  for (const std::vector<Part>& parts :
-       {std::vector<Part>{{1, 700, kDecode, kDense},
-                          {200, 900, kPrefill, kSparse},
-                          {1, 1500, kDecode, kSparse},
-                          {77, 77, kPrefill, kDense},
-                          {1, 1, kDecode, kDense}},
-        std::vector<Part>{{300, 1000, kPrefill, kSparse}},
-        std::vector<Part>{{1, 640, kDecode, kSparse}, {1, 65, kDecode, kDense}}}) {
+  // Each part on the GPU against the reference without skipping, over K and V of kv_config. `error`
+  // is allowed where nothing is skipped.
+  void expect_attention(const std::vector<Part>& parts, double error,
+                        const KvConfig& kv_config = {}, int window = 0) {
     const Data data = make_data(parts);
-    const Result got = run(*backend_, true, parts, data);
+    const Result got = run(*backend_, true, parts, data, kv_config, window);
     std::vector<Part> dense = parts;
     for (Part& part : dense) {
-      part.threshold_log2 = kDense;
+      part.threshold_log2 = kDenseThresholdLog2;
     }
     ReferenceBackend reference({});
-    const Result want = run(reference, false, dense, data);
+    const Result want = run(reference, false, dense, data, kv_config, window);
 
     ASSERT_EQ(got.counts.size(), 2 * parts.size() * shape().num_heads);
     int64_t row = 0;
@@ -169,16 +169,79 @@ TEST_F(CudaStepTest, MixedBatchesAttendEachInItsPhaseAndWithItsThreshold) {
       const auto rows = [&](const Result& result) {
         return std::span(result.out).subspan(row * q_cols(), parts[i].q_len * q_cols());
       };
-      if (parts[i].threshold_log2 == kDense) {
+      if (parts[i].threshold_log2 == kDenseThresholdLog2) {
         EXPECT_EQ(counts.skipped, 0u);
-        // Weights and results in bf16: each is off by 2^-9 of itself at most, values are below 5.
-        EXPECT_LE(largest_error(rows(got), rows(want)), 2.0 * 2.0 * 5.0 / 512);
+        EXPECT_LE(largest_error(rows(got), rows(want)), error);
       } else {
         EXPECT_GT(counts.skipped, 0u);
         EXPECT_LE(largest_error(rows(got), rows(want)), 0.1);
       }
       row += parts[i].q_len;
     }
+  }
+
+  static constexpr Phase kPrefill = Phase::kPrefill, kDecode = Phase::kDecode;
+  static constexpr float kDense = kDenseThresholdLog2;
+  // A rounding to bf16: 2^-9 of a value, which is below 5.
+  static constexpr double kRounding = 5.0 / 512;
+  // Prefill in chunks, decode and both in one step, with something to skip and without.
+  static const std::vector<std::vector<Part>>& batches() {
+    static const std::vector<std::vector<Part>> kBatches{
+        {{1, 700, kDecode, kDense},
+         {200, 900, kPrefill, kSparse},
+         {1, 1500, kDecode, kSparse},
+         {77, 77, kPrefill, kDense},
+         {1, 1, kDecode, kDense}},
+        {{300, 1000, kPrefill, kSparse}},
+        {{300, 1000, kPrefill, kDense}},
+        {{1, 640, kDecode, kSparse}, {1, 65, kDecode, kDense}}};
+    return kBatches;
+  }
+};
+
+TEST_F(CudaStepTest, MixedBatchesAttendEachInItsPhaseAndWithItsThreshold) {
+  for (const std::vector<Part>& parts : batches()) {
+    expect_attention(parts, 2.0 * 2.0 * kRounding);  // weights and results
+  }
+}
+
+// The reference stores the same FP8 values, so that the bound is the one of bf16.
+TEST_F(CudaStepTest, Fp8KeysAndValuesAreThoseOfTheReference) {
+  for (const std::vector<Part>& parts : batches()) {
+    expect_attention(parts, 2.0 * 2.0 * kRounding, fp8());
+  }
+}
+
+// Scaled values are rounded to bf16 for prefill: one rounding more, and keys move scores by 0.01.
+TEST_F(CudaStepTest, Fp8ScalesOfTheLayerAreApplied) {
+  KvConfig config = fp8();
+  config.scales = {{9.0f, 9.0f}, {0.3f, 0.011f}};
+  for (const std::vector<Part>& parts : batches()) {
+    expect_attention(parts, 2.0 * 4.0 * kRounding, config);
+  }
+}
+
+// The scratch holds 16 pages: the prefill sequences take turns in it.
+TEST_F(CudaStepTest, Fp8PrefillPassesASmallScratch) {
+  KvConfig config = fp8();
+  config.context = 1024;
+  expect_attention({{100, 1000, kPrefill, kSparse},
+                    {1, 700, kDecode, kDense},
+                    {50, 300, kPrefill, kDense},
+                    {64, 640, kPrefill, kDense},
+                    {1, 1024, kPrefill, kDense},
+                    {3, 3, kPrefill, kDense}},
+                   2.0 * 2.0 * kRounding, config);
+}
+
+TEST_F(CudaStepTest, Fp8WindowsSeeWhatTheyShall) {
+  for (int window : {1, 64, 200, 511}) {
+    SCOPED_TRACE(fmt::format("window {}", window));
+    expect_attention({{100, 1000, kPrefill, kDense},
+                      {1, 900, kDecode, kDense},
+                      {300, 300, kPrefill, kDense},
+                      {33, 700, kPrefill, kDense}},
+                     2.0 * 2.0 * kRounding, fp8(), window);
   }
 }
 
@@ -197,12 +260,14 @@ ModelConfig model_config() {
 // Sequences of a tiny model that a backend decodes.
 class Decoding {
  public:
-  Decoding(Backend& backend, const Checkpoint& checkpoint, int64_t sequences, bool direct)
+  Decoding(Backend& backend, const Checkpoint& checkpoint, int64_t sequences, bool direct,
+           DType kv_dtype = DType::kBF16)
       : backend_(backend), model_(load_model(checkpoint, backend)), direct_(direct) {
     const ModelConfig& config = checkpoint.config;
     kv_ = backend.make_kv_storage({.num_layers = static_cast<int>(config.num_layers),
                                    .num_kv_heads = static_cast<int>(config.num_kv_heads),
                                    .head_dim = static_cast<int>(config.head_dim),
+                                   .dtype = kv_dtype,
                                    .page_size = kPage,
                                    .num_pages = sequences * kPagesEach});
     for (int64_t i = 0; i < sequences; ++i) {
@@ -267,12 +332,19 @@ class Decoding {
 // The first step of a size runs directly, the second is captured, the others are replayed, while
 // keys grow over page edges, thresholds change and prefills come between.
 TEST_F(CudaStepTest, ReplayedStepsEqualDirectOnes) {
-  for (int64_t sequences : {1, 2, 3, 8, 13}) {
-    SCOPED_TRACE(fmt::format("{} sequences", sequences));
+  for (const auto& [sequences, kv_dtype] : {std::pair<int64_t, DType>{1, DType::kBF16},
+                                            {2, DType::kBF16},
+                                            {3, DType::kBF16},
+                                            {8, DType::kBF16},
+                                            {13, DType::kBF16},
+                                            {1, DType::kF8E4M3},
+                                            {3, DType::kF8E4M3},
+                                            {8, DType::kF8E4M3}}) {
+    SCOPED_TRACE(fmt::format("{} sequences in {}", sequences, dtype_name(kv_dtype)));
     TinyModel model(model_config());
     const auto other_backend = make_cuda_backend({});
-    Decoding replayed(*backend_, model.checkpoint(), sequences, false);
-    Decoding direct(*other_backend, model.checkpoint(), sequences, true);
+    Decoding replayed(*backend_, model.checkpoint(), sequences, false, kv_dtype);
+    Decoding direct(*other_backend, model.checkpoint(), sequences, true, kv_dtype);
     std::uniform_int_distribution<int32_t> token(0, 47);
     const auto tokens = [&](int64_t count) {
       std::vector<std::vector<int32_t>> result(sequences);
@@ -339,8 +411,29 @@ TEST_F(CudaStepTest, SaysWhatItCannotDo) {
                backend_->make_kv_storage({1, 1, 40, DType::kBF16, 64, 1}));
   AttentionShape capped = shape();
   capped.softcap = 30.0f;
-  EXPECT_ERROR(ErrorCode::kUnsupported, "soft-cap", backend_->tile_plan(Phase::kDecode, capped));
-  EXPECT_GT(backend_->memory_for_kv(), 0);
+  EXPECT_ERROR(ErrorCode::kUnsupported, "soft-cap",
+               backend_->tile_plan(Phase::kDecode, capped, DType::kBF16));
+  KvConfig config = fp8();
+  config.num_layers = 1;
+  config.num_kv_heads = 8;
+  config.head_dim = 128;
+  config.context = 1 << 17;
+  const int64_t of_fp8 = backend_->memory_for_kv(config);
+  config.dtype = DType::kBF16;
+  EXPECT_GT(of_fp8, 0);
+  EXPECT_GT(backend_->memory_for_kv(config), of_fp8);  // there is a scratch
+  config.dtype = DType::kF8E4M3;
+  config.num_pages = 2;
+  config.context = 64;
+  const auto kv = backend_->make_kv_storage(config);
+  const std::vector<int32_t> tokens(65), pages{0, 1};
+  const AttentionSequence sequence{0, 65, 65, pages};
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "a sequence of 65 keys in a KV storage",
+               backend_->begin_step({.tokens = tokens,
+                                     .positions = tokens,
+                                     .sequences = {&sequence, 1},
+                                     .kv = kv.get(),
+                                     .num_heads = 8}));
 }
 
 }  // namespace

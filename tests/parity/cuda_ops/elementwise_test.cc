@@ -1,13 +1,9 @@
-// Activation, embedding, gather, argmax and the cache's append against the obvious.
-#include <cuda_fp8.h>
-
+// Activation, embedding, gather and argmax against the obvious.
 #include <limits>
-#include <numeric>
 
 #include "kernels/cuda/smxx/argmax/launch.h"
 #include "kernels/cuda/smxx/embed/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
-#include "kernels/cuda/smxx/kv_append/launch.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
 #include "parity/cuda_ops/ops_support.h"
 
@@ -24,7 +20,6 @@ using test::Rows;
 
 using CudaOpsElementwise = test::OpsTest;
 using CudaOpsArgmax = test::OpsTest;
-using CudaOpsKvAppend = test::OpsTest;
 
 TEST_F(CudaOpsElementwise, SiluMul) {
   for (const int64_t cols : {1, 8, 60, 768, 2051, 12288}) {
@@ -172,85 +167,6 @@ TEST_F(CudaOpsArgmax, LowestOfTheLargest) {
                     nullptr);
       want.push_back(-1);  // poison
       EXPECT_EQ(ids.download(), want) << "vocab " << vocab << ", gap " << gap;
-    }
-  }
-}
-
-struct AppendCase {
-  int cols;
-  int gap;
-  int shift;
-};
-constexpr AppendCase kAppendCases[] = {{1024, 0, 0}, {512, 4096, 8}, {192, 3, 1}, {20, 0, 0}};
-
-// Each token's slot, in no order; some tokens have none.
-std::vector<int64_t> make_slots(int64_t tokens, int64_t capacity, std::mt19937_64& random) {
-  std::vector<int64_t> all(capacity);
-  std::iota(all.begin(), all.end(), 0);
-  std::shuffle(all.begin(), all.end(), random);
-  all.resize(tokens);
-  for (int64_t token = 2; token < tokens; token += 5) {
-    all[token] = -1;
-  }
-  return all;
-}
-
-// Store is bf16 or uint8_t, `stored` what it makes of a value.
-template <typename Store, typename Convert>
-void check_append(const AppendCase& c, int64_t tokens, const Convert& stored,
-                  std::mt19937_64& random) {
-  constexpr int64_t kCapacity = 7 * 16;
-  SCOPED_TRACE(
-      fmt::format("{} tokens of {}, gap {}, {} bytes", tokens, c.cols, c.gap, sizeof(Store)));
-  const Layout layout{tokens, c.cols, c.gap, c.shift};
-  const Rows<bf16> k = normal_rows<bf16>(layout, random, 30.0f);
-  const Rows<bf16> v = normal_rows<bf16>(layout, random, 300.0f);  // some beyond 448 · v_scale
-  const std::vector<int64_t> slots = make_slots(tokens, kCapacity, random);
-  const DeviceRows<bf16> device_k(k);
-  const DeviceRows<bf16> device_v(v);
-  const DeviceArray<int64_t> device_slots(slots);
-  const DeviceArray<Store> k_cache(kCapacity * c.cols);
-  const DeviceArray<Store> v_cache(kCapacity * c.cols);
-  const KvAppendArgs args{.k = device_k.data(),
-                          .v = device_v.data(),
-                          .k_cache = k_cache.data(),
-                          .v_cache = v_cache.data(),
-                          .slots = device_slots.data(),
-                          .tokens = tokens,
-                          .k_stride = layout.stride(),
-                          .v_stride = layout.stride(),
-                          .cols = c.cols,
-                          .cache_is_fp8 = sizeof(Store) == 1,
-                          .k_scale = 0.3f,
-                          .v_scale = 1.7f};
-  launch_kv_append(args, nullptr);
-  std::vector<Store> want_k = DeviceArray<Store>::poison(kCapacity * c.cols);
-  std::vector<Store> want_v = want_k;
-  for (int64_t token = 0; token < tokens; ++token) {
-    for (int col = 0; col < c.cols && slots[token] >= 0; ++col) {
-      want_k[slots[token] * c.cols + col] = stored(k.get(token, col), args.k_scale);
-      want_v[slots[token] * c.cols + col] = stored(v.get(token, col), args.v_scale);
-    }
-  }
-  const auto equal = [](const std::vector<Store>& a, const std::vector<Store>& b) {
-    return std::memcmp(a.data(), b.data(), a.size() * sizeof(Store)) == 0;
-  };
-  EXPECT_TRUE(equal(k_cache.download(), want_k));
-  EXPECT_TRUE(equal(v_cache.download(), want_v));
-}
-
-TEST_F(CudaOpsKvAppend, ScattersRows) {
-  for (const AppendCase& c : kAppendCases) {
-    for (const int64_t tokens : {0, 1, 64, 100}) {
-      check_append<bf16>(
-          c, tokens, [](double value, float) { return bf16(static_cast<float>(value)); }, random_);
-      check_append<uint8_t>(
-          c, tokens,
-          [](double value, float scale) {
-            return static_cast<uint8_t>(__nv_cvt_float_to_fp8(static_cast<float>(value) / scale,
-                                                              __NV_SATFINITE, __NV_E4M3));
-          },
-          random_);
     }
   }
 }

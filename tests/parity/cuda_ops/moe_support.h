@@ -116,14 +116,14 @@ inline Product product(const bf16* a, const bf16* b, int in) {
   return sum;
 }
 
-// What row `a` gives with one expert's weights [out][in].
-inline std::vector<Product> expert_row(const bf16* a, const bf16* b, int in, int out, bool gated) {
+// What row `a` gives with one expert's weights [out][in]; with b_up, of the same shape, gated.
+inline std::vector<Product> expert_row(const bf16* a, const bf16* b, const bf16* b_up, int in,
+                                       int out) {
   std::vector<Product> results;
-  const int cols = gated ? out / 2 : out;
-  for (int col = 0; col < cols; ++col) {
+  for (int col = 0; col < out; ++col) {
     Product result = product(a, b + int64_t{col} * in, in);
-    if (gated) {
-      const Product up = product(a, b + int64_t{cols + col} * in, in);
+    if (b_up != nullptr) {
+      const Product up = product(a, b_up + int64_t{col} * in, in);
       const double silu = result.value / (1.0 + std::exp(-result.value));
       result = {silu * up.value,  // |silu'| ≤ 1.1; the fast exponential loses a few last places
                 1.1 * result.slack * std::abs(up.value) + std::abs(silu) * up.slack +

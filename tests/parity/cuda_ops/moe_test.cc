@@ -198,12 +198,15 @@ void check_grouped(const GroupedCase& c, bool gated, int block_rows, std::mt1993
       std::copy_n(values.values.begin() + row * c.in, c.in, a.values.begin() + row * c.in);
     }
   }
-  const Rows<bf16> b = normal_rows<bf16>({int64_t{c.experts} * c.out, c.in, 0, 0}, random,
-                                         2.0f / std::sqrt(static_cast<float>(c.in)));
-  const int cols = gated ? c.out / 2 : c.out;
+  const Layout all_weights{int64_t{c.experts} * c.out, c.in, 0, 0};
+  const float scale = 2.0f / std::sqrt(static_cast<float>(c.in));
+  const Rows<bf16> b = normal_rows<bf16>(all_weights, random, scale);
+  const Rows<bf16> b_up = normal_rows<bf16>(all_weights, random, scale);
+  const int cols = c.out;
   const DeviceRows<bf16> device_b(b);
+  const DeviceRows<bf16> device_up(b_up);
   const DeviceRows<bf16> device_c(Layout{layout.max_rows, cols, 0, 0});
-  launch(layout, a, device_b.data(), device_c.data());
+  launch(layout, a, device_b.data(), gated ? device_up.data() : nullptr, device_c.data());
   const Rows<bf16> out = device_c.download();
   Judge judge;
   int64_t budget = 30'000'000;  // products that may be computed again
@@ -222,8 +225,10 @@ void check_grouped(const GroupedCase& c, bool gated, int block_rows, std::mt1993
       continue;
     }
     budget -= int64_t{c.in} * c.out;
-    const std::vector<Product> want = expert_row(
-        &a.values[row * c.in], &b.values[int64_t{expert} * c.out * c.in], c.in, c.out, gated);
+    const int64_t first = int64_t{expert} * c.out * c.in;
+    const std::vector<Product> want =
+        expert_row(&a.values[row * c.in], &b.values[first], gated ? &b_up.values[first] : nullptr,
+                   c.in, c.out);
     for (int col = 0; col < cols; ++col) {
       judge.compare(out.get(row, col), want[col].value,
                     bf16_bound(want[col].value) + want[col].slack, row, col);
@@ -237,41 +242,41 @@ TEST_F(CudaOpsGemv, EveryExpertsRows) {
     for (const bool gated : {false, true}) {
       for (const int block_rows : {1, kGroupedGemmRows}) {
         for (const bool indirect : {false, true}) {
-          check_grouped(
-              c, gated, block_rows, random_,
-              [&](const HostLayout& host, const Rows<bf16>& rows, const bf16* b, bf16* out) {
-                const DeviceLayout layout(host);
-                // Indirect: row i of a is at perm[i], in rows that lie 8 elements apart.
-                std::vector<int32_t> perm(host.max_rows);
-                std::iota(perm.begin(), perm.end(), 0);
-                Rows<bf16> a(Layout{host.max_rows, c.in, indirect ? 8 : 0, 0});
-                if (indirect) {
-                  std::shuffle(perm.begin(), perm.end(), random_);
-                }
-                for (int64_t row = 0; row < host.max_rows; ++row) {
-                  std::copy_n(rows.values.begin() + row * c.in, c.in,
-                              a.values.begin() + a.layout.place(perm[row], 0));
-                }
-                const DeviceRows<bf16> device_a(a);
-                const DeviceArray<int32_t> device_perm(perm);
-                const MoeLayout l = layout.get();
-                launch_grouped_gemv({.a = device_a.data(),
-                                     .a_rows = indirect ? device_perm.data() : nullptr,
-                                     .b = b,
-                                     .c = out,
-                                     .offsets = l.offsets,
-                                     .counts = l.counts,
-                                     .active = l.active,
-                                     .num_active = l.num_active,
-                                     .a_stride = a.layout.stride(),
-                                     .max_active = static_cast<int32_t>(
-                                         std::min<int64_t>(c.experts, c.tokens * c.k)),
-                                     .in = c.in,
-                                     .out = c.out,
-                                     .gated = gated},
-                                    nullptr);
-                require_cuda(cudaDeviceSynchronize(), "grouped_gemv");
-              });
+          check_grouped(c, gated, block_rows, random_,
+                        [&](const HostLayout& host, const Rows<bf16>& rows, const bf16* b,
+                            const bf16* b_up, bf16* out) {
+                          const DeviceLayout layout(host);
+                          // Indirect: row i of a is at perm[i], in rows that lie 8 elements apart.
+                          std::vector<int32_t> perm(host.max_rows);
+                          std::iota(perm.begin(), perm.end(), 0);
+                          Rows<bf16> a(Layout{host.max_rows, c.in, indirect ? 8 : 0, 0});
+                          if (indirect) {
+                            std::shuffle(perm.begin(), perm.end(), random_);
+                          }
+                          for (int64_t row = 0; row < host.max_rows; ++row) {
+                            std::copy_n(rows.values.begin() + row * c.in, c.in,
+                                        a.values.begin() + a.layout.place(perm[row], 0));
+                          }
+                          const DeviceRows<bf16> device_a(a);
+                          const DeviceArray<int32_t> device_perm(perm);
+                          const MoeLayout l = layout.get();
+                          launch_grouped_gemv({.a = device_a.data(),
+                                               .a_rows = indirect ? device_perm.data() : nullptr,
+                                               .b = b,
+                                               .b_up = b_up,
+                                               .c = out,
+                                               .offsets = l.offsets,
+                                               .counts = l.counts,
+                                               .active = l.active,
+                                               .num_active = l.num_active,
+                                               .a_stride = a.layout.stride(),
+                                               .max_active = static_cast<int32_t>(
+                                                   std::min<int64_t>(c.experts, c.tokens * c.k)),
+                                               .in = c.in,
+                                               .out = c.out},
+                                              nullptr);
+                          require_cuda(cudaDeviceSynchronize(), "grouped_gemv");
+                        });
         }
       }
     }
@@ -282,12 +287,14 @@ TEST_F(CudaOpsGemm, EveryExpertsRows) {
   for (const GroupedCase& c : kGroupedCases) {
     for (const bool gated : {false, true}) {
       check_grouped(c, gated, kGroupedGemmRows, random_,
-                    [&](const HostLayout& host, const Rows<bf16>& rows, const bf16* b, bf16* out) {
+                    [&](const HostLayout& host, const Rows<bf16>& rows, const bf16* b,
+                        const bf16* b_up, bf16* out) {
                       const DeviceLayout layout(host);
                       const DeviceRows<bf16> device_a(rows);
                       const MoeLayout l = layout.get();
                       launch_grouped_gemm({.a = device_a.data(),
                                            .b = b,
+                                           .b_up = b_up,
                                            .c = out,
                                            .block_experts = l.block_experts,
                                            .offsets = l.offsets,
@@ -295,8 +302,7 @@ TEST_F(CudaOpsGemm, EveryExpertsRows) {
                                            .max_rows = host.max_rows,
                                            .experts = c.experts,
                                            .in = c.in,
-                                           .out = c.out,
-                                           .gated = gated},
+                                           .out = c.out},
                                           nullptr);
                       require_cuda(cudaDeviceSynchronize(), "grouped_gemm");
                     });
@@ -316,12 +322,14 @@ class Layer {
         max_rows_(moe_max_rows(tokens, kChosen, kExperts, block_rows_)),
         logits_(normal_rows<float>({tokens, kExperts, 0, 0}, random, 2.0f)),
         x_(normal_rows<bf16>({tokens, kHidden, 0, 0}, random)),
-        gate_up_(normal_rows<bf16>({kExperts * 2 * kInner, kHidden, 0, 0}, random, 0.1f)),
+        gate_(normal_rows<bf16>({kExperts * kInner, kHidden, 0, 0}, random, 0.1f)),
+        up_(normal_rows<bf16>({kExperts * kInner, kHidden, 0, 0}, random, 0.1f)),
         down_(normal_rows<bf16>({kExperts * kHidden, kInner, 0, 0}, random, 0.1f)),
         residual_(normal_rows<float>({tokens, kHidden, 0, 0}, random)),
         device_logits_(logits_),
         device_x_(x_),
-        device_gate_up_(gate_up_),
+        device_gate_(gate_),
+        device_up_(up_),
         device_down_(down_),
         device_residual_(residual_),
         ids_(tokens * kChosen),
@@ -348,7 +356,8 @@ class Layer {
                           .element_bytes = 2},
                          stream);
       GroupedGemmArgs gemm{.a = gathered_.data(),
-                           .b = device_gate_up_.data(),
+                           .b = device_gate_.data(),
+                           .b_up = device_up_.data(),
                            .c = inner_.data(),
                            .block_experts = l.block_experts,
                            .offsets = l.offsets,
@@ -356,20 +365,20 @@ class Layer {
                            .max_rows = max_rows_,
                            .experts = kExperts,
                            .in = kHidden,
-                           .out = 2 * kInner,
-                           .gated = true};
+                           .out = kInner};
       launch_grouped_gemm(gemm, stream);
       gemm.a = inner_.data();
       gemm.b = device_down_.data();
+      gemm.b_up = nullptr;
       gemm.c = y_.data();
       gemm.in = kInner;
       gemm.out = kHidden;
-      gemm.gated = false;
       launch_grouped_gemm(gemm, stream);
     } else {
       GroupedGemvArgs gemv{.a = device_x_.data(),
                            .a_rows = l.row_tokens,
-                           .b = device_gate_up_.data(),
+                           .b = device_gate_.data(),
+                           .b_up = device_up_.data(),
                            .c = inner_.data(),
                            .offsets = l.offsets,
                            .counts = l.counts,
@@ -378,17 +387,16 @@ class Layer {
                            .a_stride = kHidden,
                            .max_active = kExperts,
                            .in = kHidden,
-                           .out = 2 * kInner,
-                           .gated = true};
+                           .out = kInner};
       launch_grouped_gemv(gemv, stream);
       gemv.a = inner_.data();
       gemv.a_rows = nullptr;
       gemv.a_stride = kInner;
       gemv.b = device_down_.data();
+      gemv.b_up = nullptr;
       gemv.c = y_.data();
       gemv.in = kInner;
       gemv.out = kHidden;
-      gemv.gated = false;
       launch_grouped_gemv(gemv, stream);
     }
     launch_moe_combine({y_.data(), layout_.get().rows, weights_.data(), device_residual_.data(),
@@ -415,8 +423,8 @@ class Layer {
         const int64_t expert = ids[token * kChosen + i];
         const double weight = weights[token * kChosen + i];
         const std::vector<Product> inner =
-            expert_row(&x_.values[token * kHidden], &gate_up_.values[expert * 2 * kInner * kHidden],
-                       kHidden, 2 * kInner, true);
+            expert_row(&x_.values[token * kHidden], &gate_.values[expert * kInner * kHidden],
+                       &up_.values[expert * kInner * kHidden], kHidden, kInner);
         for (int col = 0; col < kHidden; ++col) {
           double y = 0.0;
           double slack = 0.0;  // of the intermediate, rounded to BF16
@@ -443,10 +451,10 @@ class Layer {
   int block_rows_;
   int64_t max_rows_;
   Rows<float> logits_;
-  Rows<bf16> x_, gate_up_, down_;
+  Rows<bf16> x_, gate_, up_, down_;
   Rows<float> residual_;
   DeviceRows<float> device_logits_;
-  DeviceRows<bf16> device_x_, device_gate_up_, device_down_;
+  DeviceRows<bf16> device_x_, device_gate_, device_up_, device_down_;
   DeviceRows<float> device_residual_;
   DeviceArray<int32_t> ids_;
   DeviceArray<float> weights_;
@@ -493,7 +501,8 @@ TEST(CudaOpsJudges, RefuseProductsThatMissAnElementOrTheExpert) {
   const Rows<bf16> a = normal_rows<bf16>({1, kIn, 0, 0}, random);
   const Rows<bf16> b = normal_rows<bf16>({2 * kOut, kIn, 0, 0}, random, 0.1f);
   const auto judged = [&](int in, int expert, bool gated) {
-    const std::vector<Product> want = expert_row(&a.values[0], &b.values[0], kIn, kOut, gated);
+    const bf16* up = gated ? &b.values[kOut * kIn] : nullptr;
+    const std::vector<Product> want = expert_row(&a.values[0], &b.values[0], up, kIn, kOut);
     Rows<bf16> part = b;
     for (int row = 0; row < 2 * kOut; ++row) {
       for (int i = in; i < kIn; ++i) {
@@ -501,7 +510,8 @@ TEST(CudaOpsJudges, RefuseProductsThatMissAnElementOrTheExpert) {
       }
     }
     const std::vector<Product> got =
-        expert_row(&a.values[0], &part.values[expert * kOut * kIn], kIn, kOut, gated);
+        expert_row(&a.values[0], &part.values[expert * kOut * kIn],
+                   gated ? &part.values[kOut * kIn] : nullptr, kIn, kOut);
     Judge judge;
     for (size_t i = 0; i < want.size(); ++i) {
       judge.compare(static_cast<float>(bf16(static_cast<float>(got[i].value))), want[i].value,

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/smxx/rms_norm/launch.h"
 #include "kernels/cuda/smxx/rope/launch.h"
+#include "kernels/cuda/smxx/rotate_append/launch.h"
 #include "parity/cuda_ops/ops_support.h"
 
 namespace hopskip::cuda {
@@ -196,6 +197,142 @@ TEST_F(CudaOpsRope, RotatesUpToAMillion) {
         EXPECT_LT(judge.worst_excess, 5e-7);
         if (heads == 36 && gap == 0) {
           fmt::print("  head_dim {:3}: {:.1e} beyond rounding\n", c.head_dim, judge.worst_excess);
+        }
+      }
+    }
+  }
+}
+
+// Heads as rotate_append sees them: normalised, rotated; in fp64.
+struct PreparedHead {
+  std::vector<double> values;
+  double length = 0.0;  // of the longest pair
+};
+PreparedHead prepare(const Rows<bf16>& x, int64_t row, int64_t first, int head_dim,
+                     const std::vector<float>* norm, double eps, double position,
+                     const std::vector<float>& inv_freq, double magnitude) {
+  std::vector<double> head(head_dim);
+  double squares = 0.0;
+  for (int i = 0; i < head_dim; ++i) {
+    head[i] = x.get(row, first + i);
+    squares += head[i] * head[i];
+  }
+  for (int i = 0; norm != nullptr && i < head_dim; ++i) {
+    head[i] *= (*norm)[i] / std::sqrt(squares / head_dim + eps);
+  }
+  PreparedHead prepared{std::vector<double>(head_dim)};
+  for (int i = 0; i < head_dim / 2; ++i) {
+    const double angle = position * double{inv_freq[i]};
+    const double a = head[i];
+    const double b = head[i + head_dim / 2];
+    prepared.values[i] = magnitude * (a * std::cos(angle) - b * std::sin(angle));
+    prepared.values[i + head_dim / 2] = magnitude * (b * std::cos(angle) + a * std::sin(angle));
+    prepared.length = std::max(prepared.length, magnitude * std::hypot(a, b));
+  }
+  return prepared;
+}
+
+TEST_F(CudaOpsRope, RotatesAndAppends) {
+  constexpr int64_t kCapacity = 5 * 64;
+  constexpr float kEps = 1e-6f;
+  struct Heads {
+    int q, kv;
+  };
+  for (const int head_dim : {64, 128, 256}) {
+    for (const auto& [q_heads, kv_heads] : {Heads{32, 4}, Heads{9, 3}, Heads{1, 1}}) {
+      for (const int64_t tokens : {1, 3, 40, 600}) {
+        for (const bool norms : {false, true}) {
+          SCOPED_TRACE(fmt::format("head_dim {}, {} and {} heads, {} tokens{}", head_dim, q_heads,
+                                   kv_heads, tokens, norms ? ", norms" : ""));
+          const int gap = tokens == 3 ? 16 : 0;
+          const int64_t kv_cols = int64_t{kv_heads} * head_dim;
+          const Rows<bf16> q =
+              normal_rows<bf16>({tokens, int64_t{q_heads} * head_dim, gap, 0}, random_);
+          const Rows<bf16> k = normal_rows<bf16>({tokens, kv_cols, gap, 0}, random_);
+          const Rows<bf16> v = normal_rows<bf16>({tokens, kv_cols, 0, 0}, random_);
+          const std::vector<float> q_norm = normal_rows<float>({1, head_dim, 0, 0}, random_).values;
+          const std::vector<float> k_norm = normal_rows<float>({1, head_dim, 0, 0}, random_).values;
+          const std::vector<float> inv_freq =
+              inverse_frequencies({head_dim, head_dim / 2, false, 1e6f});
+          std::vector<int32_t> positions(tokens);
+          std::vector<int64_t> slots(kCapacity);
+          std::iota(slots.begin(), slots.end(), 0);
+          std::shuffle(slots.begin(), slots.end(), random_);
+          slots.resize(tokens, -1);  // beyond what there is room for: no token
+          for (int32_t& position : positions) {
+            position = static_cast<int32_t>(integer(0, 1 << 20));
+          }
+          if (tokens > 1) {
+            slots[1] = -1;
+          }
+          const DeviceRows<bf16> device_q(q), device_k(k), device_v(v);
+          const DeviceArray<float> device_q_norm(q_norm), device_k_norm(k_norm);
+          const DeviceArray<float> device_inv_freq(inv_freq);
+          const DeviceArray<int32_t> device_positions(positions);
+          const DeviceArray<int64_t> device_slots(slots);
+          const DeviceRows<bf16> k_cache(Layout{kCapacity, kv_cols, 0, 0});
+          const DeviceRows<bf16> v_cache(Layout{kCapacity, kv_cols, 0, 0});
+          const Rows<bf16> v_before = v_cache.download();
+          launch_rotate_append({.q = device_q.data(),
+                                .k = device_k.data(),
+                                .v = device_v.data(),
+                                .q_stride = q.layout.stride(),
+                                .k_stride = k.layout.stride(),
+                                .v_stride = v.layout.stride(),
+                                .q_norm = norms ? device_q_norm.data() : nullptr,
+                                .k_norm = norms ? device_k_norm.data() : nullptr,
+                                .positions = device_positions.data(),
+                                .inv_freq = device_inv_freq.data(),
+                                .k_cache = k_cache.data(),
+                                .v_cache = v_cache.data(),
+                                .slots = device_slots.data(),
+                                .tokens = tokens,
+                                .q_heads = q_heads,
+                                .kv_heads = kv_heads,
+                                .head_dim = head_dim,
+                                .eps = kEps,
+                                .magnitude = 1.25f,
+                                .cache_is_fp8 = false,
+                                .k_scale = 1.0f,
+                                .v_scale = 1.0f},
+                               nullptr);
+          const Rows<bf16> got_q = device_q.download();
+          const Rows<bf16> got_k = k_cache.download();
+          const Rows<bf16> got_v = v_cache.download();
+          Judge judge;
+          std::vector<bool> written(kCapacity);
+          for (int64_t token = 0; token < tokens; ++token) {
+            const auto compare = [&](const Rows<bf16>& x, const Rows<bf16>& got, int64_t row,
+                                     int head, const std::vector<float>& norm) {
+              const PreparedHead want =
+                  prepare(x, token, int64_t{head} * head_dim, head_dim, norms ? &norm : nullptr,
+                          kEps, positions[token], inv_freq, 1.25);
+              for (int i = 0; i < head_dim; ++i) {
+                judge.compare(got.get(row, int64_t{head} * head_dim + i), want.values[i],
+                              bf16_bound(want.values[i]) + 2e-6 * want.length, row, i);
+              }
+            };
+            for (int head = 0; head < q_heads; ++head) {
+              compare(q, got_q, token, head, q_norm);
+            }
+            if (slots[token] < 0) {
+              continue;
+            }
+            written[slots[token]] = true;
+            for (int head = 0; head < kv_heads; ++head) {
+              compare(k, got_k, slots[token], head, k_norm);
+            }
+            for (int64_t col = 0; col < kv_cols; ++col) {
+              judge.compare(got_v.get(slots[token], col), v.get(token, col), 0.0, token, col);
+            }
+          }
+          EXPECT_EQ(judge.problem(), "");
+          for (int64_t slot = 0; slot < kCapacity; ++slot) {
+            EXPECT_TRUE(written[slot] ||
+                        std::memcmp(&got_v.values[slot * kv_cols], &v_before.values[slot * kv_cols],
+                                    kv_cols * sizeof(bf16)) == 0)
+                << "slot " << slot;
+          }
         }
       }
     }

@@ -33,6 +33,15 @@ TEST(KvConfig, OnADeviceTakesWhatFits) {
                kv_config(options, model(), kPageBytes - 1));
 }
 
+TEST(KvConfig, InFp8HoldsTwiceTheTokens) {
+  const EngineOptions options =
+      resolved({.context = 500, .kv_dtype = DType::kF8E4M3, .max_sequences = 32}, model());
+  const KvConfig config = kv_config(options, model(), 100 * kPageBytes);
+  EXPECT_EQ(config.num_pages, 200);
+  EXPECT_EQ(config.dtype, DType::kF8E4M3);
+  EXPECT_EQ(config.context, 500);
+}
+
 TEST(KvConfig, AGivenSizeIsTakenAnywhere) {
   const EngineOptions options = resolved({.kv_tokens = 65}, model());
   EXPECT_EQ(kv_config(options, model(), 0).num_pages, 2);

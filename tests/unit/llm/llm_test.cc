@@ -171,6 +171,27 @@ TEST_F(LlmTest, RefusesBadRequests) {
   EXPECT_ERROR(kInvalid, "needs a profile", llm_.generate("x", params));
 }
 
+TEST(Llm, NamesTheTypeOfTheKvCache) {
+  const test::TinyTextModel model;
+  const auto open = [&](const char* dtype) {
+    return LLM({.model = model.path(), .device = "reference", .kv_dtype = dtype}).info().kv_dtype;
+  };
+  EXPECT_EQ(open("auto"), "bf16");
+  EXPECT_EQ(open("bfloat16"), "bf16");
+  EXPECT_EQ(open("half"), "f16");
+  EXPECT_EQ(open("fp8"), "fp8");
+  EXPECT_EQ(open("fp8_e4m3"), "fp8");
+  EXPECT_ERROR(kInvalid, "there are: auto, bf16, f16, fp8", open("fp8_e5m2"));
+}
+
+TEST(Llm, GeneratesOverAnFp8Cache) {
+  const test::TinyTextModel model;
+  LLM llm({.model = model.path(), .device = "reference", .kv_dtype = "fp8"});
+  const Output output = llm.generate("hello", kShort);
+  EXPECT_EQ(output.tokens.size(), 24);
+  EXPECT_EQ(output.tokens, llm.generate("hello", kShort).tokens);
+}
+
 TEST_F(LlmTest, RefusesBadOptions) {
   const auto open = [&](auto change) {
     LLMOptions bad = options();
@@ -182,7 +203,7 @@ TEST_F(LlmTest, RefusesBadOptions) {
   EXPECT_ERROR(ErrorCode::kUnsupported, "'cuda:99' does not run here",
                open([](auto& o) { o.device = "cuda:99"; }));
   EXPECT_ERROR(kInvalid, "threads is -1", open([](auto& o) { o.threads = -1; }));
-  EXPECT_ERROR(kInvalid, "no dtype 'f8'", open([](auto& o) { o.dtype = "f8"; }));
+  EXPECT_ERROR(kInvalid, "no dtype 'f8'", open([](auto& o) { o.kv_dtype = "f8"; }));
   EXPECT_ERROR(kInvalid, "needs a profile", open([](auto& o) {
                  o.sparse_attention.target_sparsity = {0.5, 0.5};
                }));

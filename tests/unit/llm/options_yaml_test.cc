@@ -27,9 +27,15 @@ TEST(OptionsYaml, ReadsTensorRtLlmsForm) {
       "max_seq_len: 4096\n");
   EXPECT_EQ(options.sparse_attention.threshold_scale_factor, (PerPhase<double>{1000.0, 500.0}));
   EXPECT_FALSE(options.sparse_attention.target_sparsity);
-  EXPECT_EQ(options.dtype, "f16");
+  EXPECT_EQ(options.kv_dtype, "f16");
   EXPECT_FALSE(options.prefix_reuse);
   EXPECT_EQ(options.context, 4096);
+}
+
+TEST(OptionsYaml, TheTypeOfTheKvCacheHasTheNamesInUse) {
+  EXPECT_EQ(read("kv_dtype: fp8").kv_dtype, "fp8");
+  EXPECT_EQ(read("kv_cache_dtype: fp8_e4m3").kv_dtype, "fp8_e4m3");
+  EXPECT_EQ(read("kv_cache_config: {dtype: fp8}").kv_dtype, "fp8");
 }
 
 TEST(OptionsYaml, OneNumberIsForBothPhases) {

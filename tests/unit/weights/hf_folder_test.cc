@@ -206,6 +206,13 @@ TEST(HfConfig, KeepsTheSparseAttentionSection) {
   EXPECT_EQ(read(tiny_config()).sparse_attention_config, "");
 }
 
+TEST(HfConfig, QuantisedKeysAndValuesAreFine) {
+  const json only_kv = json::parse(R"({"quant_method": "compressed-tensors", "config_groups": {},
+      "kv_cache_scheme": {"num_bits": 8, "type": "float", "strategy": "tensor"}})");
+  EXPECT_EQ(read(changed(tiny_config(), "quantization_config", only_kv)).num_layers,
+            read(tiny_config()).num_layers);
+}
+
 TEST(HfConfig, NamesTheFieldThatIsWrong) {
   const struct {
     const char* key;
@@ -230,6 +237,14 @@ TEST(HfConfig, NamesTheFieldThatIsWrong) {
       {"architectures", {"GPT2LMHeadModel"}, ErrorCode::kUnsupported, "GPT2LMHeadModel"},
       {"hidden_act", "gelu", ErrorCode::kUnsupported, "activation 'gelu'"},
       {"quantization_config", json::object(), ErrorCode::kUnsupported, "use a GGUF file"},
+      {"quantization_config",
+       json::parse(R"({"quant_method": "compressed-tensors", "config_groups": {"group_0": {}},
+                       "kv_cache_scheme": {"num_bits": 8, "type": "float"}})"),
+       ErrorCode::kUnsupported, "use a GGUF file"},
+      {"quantization_config",
+       json::parse(R"({"quant_method": "compressed-tensors", "config_groups": {},
+                       "kv_cache_scheme": {"num_bits": 8, "type": "int"}})"),
+       ErrorCode::kUnsupported, "use a GGUF file"},
       {"partial_rotary_factor", 0.5, ErrorCode::kUnsupported, "part of a head"},
       {"rope_scaling", 3, ErrorCode::kCorrupt, "'rope_scaling': a JSON object is expected"},
   };

@@ -4,6 +4,8 @@
 #include <bit>
 
 #include "base/check.h"
+#include "kernels/cuda/config_check.h"
+#include "kernels/cuda/select.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -22,10 +24,14 @@ bool same(const AttentionShape& a, const AttentionShape& b) {
          a.causal == b.causal;
 }
 
+bool fits(const AttentionSet::Layer& layer, const KvConfig& kv) {
+  return layer.page_size == kv.page_size && layer.kv_dtype == kv.dtype;
+}
+
 }  // namespace
 
-AttentionConfig attention_config(const AttentionShape& shape, const KvConfig& kv, Phase phase,
-                                 int device) {
+AttentionConfig attention_config(const AttentionShape& shape, DType kv_dtype, int page_size,
+                                 Phase phase, int device) {
   check(shape.softcap == 0.0f, ErrorCode::kUnsupported,
         "GPU attention has no soft-cap of the scores; use the cpu");
   check(shape.sinks == nullptr, ErrorCode::kUnsupported,
@@ -36,73 +42,83 @@ AttentionConfig attention_config(const AttentionShape& shape, const KvConfig& kv
   config.num_heads = shape.num_heads;
   config.num_kv_heads = shape.num_kv_heads;
   config.head_dim = shape.head_dim;
+  if (kv_dtype == DType::kF8E4M3 && phase == Phase::kDecode) {
+    config.kv_type = ScalarType::kF8E4M3;
+  }
   config.scale = shape.scale;
   config.causal = shape.causal;
   config.window = shape.window;
-  config.page_size = kv.page_size;
+  config.page_size = page_size;
   config.max_pages = 1;
   return config;
 }
 
-bool AttentionSet::plan(PerPhase<std::span<const PlannedSequence>> sequences, int num_heads,
-                        const KvConfig& kv, CudaStream stream) {
-  sequences_ = sequences;
+bool AttentionSet::plan(const CudaStep& step, CudaStream stream) {
+  const KvConfig& kv = step.kv().config();
+  sequences_ = step.planned();
+  runs_ = step.runs();
   bool made = false;
   for (Layer& layer : layers_) {
     layer.planned = {};
-    if (layer.page_size == kv.page_size && layer.shape.num_heads == num_heads &&
+    if (fits(layer, kv) && layer.shape.num_heads == step.inputs().num_heads &&
         layer.shape.num_kv_heads == kv.num_kv_heads && layer.shape.head_dim == kv.head_dim) {
-      made |= plan(layer, kv, stream);
+      made |= plan(layer, stream);
     }
   }
   return made;
 }
 
-bool AttentionSet::plan(Layer& layer, const KvConfig& kv, CudaStream stream) {
+bool AttentionSet::plan(Layer& layer, CudaStream stream) {
   bool made = false;
   for (Phase phase : kPhases) {
-    const std::span<const PlannedSequence> sequences = sequences_[phase];
-    if (sequences.empty()) {
-      continue;
-    }
-    int64_t pages = 0;
-    for (const PlannedSequence& s : sequences) {
-      pages += (s.kv_len - 1) / kv.page_size + 1;
-    }
-    std::optional<Attention>& attention = layer.attention[phase];
-    if (!attention || attention->config().max_sequences < std::ssize(sequences) ||
-        attention->config().max_pages < pages) {
-      AttentionConfig config = attention_config(layer.shape, kv, phase, device_);
+    std::vector<Attention>& attentions = layer.attention[phase];
+    for (const SequenceRun& run : runs_[phase]) {
+      const auto sequences = sequences_[phase].subspan(run.begin, run.end - run.begin);
+      int64_t pages = 0;
+      for (const PlannedSequence& s : sequences) {
+        pages += (s.kv_len - 1) / layer.page_size + 1;
+      }
+      AttentionConfig config =
+          attention_config(layer.shape, layer.kv_dtype, layer.page_size, phase, device_);
       config.max_sequences = static_cast<int>(capacity_for(std::ssize(sequences), kFirstSequences));
       config.max_pages = capacity_for(pages, kFirstPages);
-      if (attention) {  // what it could hold, the new one holds as well
-        config.max_sequences = std::max(config.max_sequences, attention->config().max_sequences);
-        config.max_pages = std::max(config.max_pages, attention->config().max_pages);
+      size_t& planned = layer.planned[phase];
+      if (planned == attentions.size()) {
+        attentions.emplace_back(config);
+      } else if (const AttentionConfig& old = attentions[planned].config();
+                 old.max_sequences < std::ssize(sequences) || old.max_pages < pages) {
+        // What it could hold, the new one holds as well.
+        config.max_sequences = std::max(config.max_sequences, old.max_sequences);
+        config.max_pages = std::max(config.max_pages, old.max_pages);
+        attentions[planned] = Attention(config);
         made = true;
       }
-      attention.emplace(config);
+      attentions[planned].plan(sequences, stream);
+      ++planned;
     }
-    attention->plan(sequences, stream);
-    layer.planned[phase] = true;
   }
   return made;
 }
 
 AttentionSet::Layer& AttentionSet::layer(const AttentionShape& shape, const KvConfig& kv,
                                          bool may_make, CudaStream stream) {
-  const auto found = std::ranges::find_if(layers_, [&](const Layer& layer) {
-    return layer.page_size == kv.page_size && same(layer.shape, shape);
-  });
+  const auto found = std::ranges::find_if(
+      layers_, [&](const Layer& layer) { return fits(layer, kv) && same(layer.shape, shape); });
   if (found != layers_.end()) {
     return *found;
   }
   check(may_make, ErrorCode::kInternal,
         "a layer's attention appears in a step whose like had none of its shape");
+  const AttentionConfig prefill =
+      attention_config(shape, kv.dtype, kv.page_size, Phase::kPrefill, device_);
   Layer& layer = layers_.emplace_back();
   layer.shape = shape;
   layer.page_size = kv.page_size;
+  layer.kv_dtype = kv.dtype;
   try {
-    plan(layer, kv, stream);
+    validate(prefill);
+    layer.key_span = select_kernel(prefill).tile_plan(prefill, 0).span;
+    plan(layer, stream);
   } catch (...) {
     layers_.pop_back();
     throw;

@@ -7,21 +7,21 @@
 #include "base/check.h"
 #include "kernels/contract.h"
 #include "kernels/cuda/backend/entry.h"
-#include "kernels/cuda/backend/kv_storage.h"
 #include "kernels/cuda/config_check.h"
 #include "kernels/cuda/select.h"
 #include "kernels/cuda/smxx/embed/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/kv_append/launch.h"
+#include "kernels/cuda/smxx/kv_expand/launch.h"
 #include "kernels/cuda/smxx/rms_norm/launch.h"
 #include "kernels/cuda/smxx/rope/launch.h"
+#include "kernels/cuda/smxx/rotate_append/launch.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
 
 namespace hopskip::cuda {
 namespace {
 
 constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
-constexpr int kOldestCapability = 80;
 // Memory that the KV cache leaves for what grows later: graphs, attention's partial results, CUDA
 // itself. Of a small GPU a sixteenth.
 constexpr int64_t kMemoryReserve = int64_t{1} << 30;
@@ -38,6 +38,10 @@ enum Operation : uint64_t {
   kKvAppend,
   kAttention,
   kMoe,
+  kNormLinear,
+  kNormGatedLinear,
+  kNormMoe,
+  kRotateAppend,
 };
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
@@ -57,6 +61,22 @@ CudaStep& own(Step& step) { return own_cast<CudaStep>(step, "step"); }
 const CudaStep& own(const Step& step) { return own_cast<const CudaStep>(step, "step"); }
 
 }  // namespace
+
+Part CudaBackend::part_of(uint64_t operation) {
+  switch (operation) {
+    case kAttention:
+      return Part::kAttention;
+    case kLinear:
+    case kNormLinear:
+    case kNormGatedLinear:
+      return Part::kLinear;
+    case kMoe:
+    case kNormMoe:
+      return Part::kExperts;
+    default:
+      return Part::kRest;
+  }
+}
 
 CudaBackend::CudaBackend(const BackendOptions& options)
     : device_(options.device), pool_(options.threads) {
@@ -112,27 +132,38 @@ WeightPtr CudaBackend::load(const TensorView& view) {
 
 std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) {
   check_kv_config(config);
-  check(config.dtype == DType::kBF16, ErrorCode::kUnsupported,
-        "a KV cache in {} on a GPU: bf16 is possible", dtype_name(config.dtype));
+  check(config.dtype == DType::kBF16 || config.dtype == DType::kF8E4M3, ErrorCode::kUnsupported,
+        "a KV cache in {} on a GPU: bf16 and fp8 are possible", dtype_name(config.dtype));
   AttentionShape shape;
   shape.num_heads = shape.num_kv_heads = config.num_kv_heads;
   shape.head_dim = config.head_dim;
   for (Phase phase : kPhases) {
-    const AttentionConfig wanted = attention_config(shape, config, phase, device_);
+    const AttentionConfig wanted =
+        attention_config(shape, config.dtype, config.page_size, phase, device_);
     validate(wanted);
     select_kernel(wanted);
   }
   const DeviceScope scope(device_);
-  return std::make_unique<CudaKvStorage>(config, own_->stream.get());
+  return std::make_unique<CudaKvStorage>(config, own_->stream.get(), own_->kv_bytes);
 }
 
-int64_t CudaBackend::memory_for_kv() const {
+int64_t CudaBackend::memory_for_kv(const KvConfig& config) const {
   const DeviceScope scope(device_);
   size_t free = 0;
   size_t total = 0;
   check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
   const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
-  return std::max<int64_t>(1, static_cast<int64_t>(free) - reserve);
+  return std::max<int64_t>(1, bytes_for_pages(config, static_cast<int64_t>(free) - reserve));
+}
+
+std::optional<MemoryUse> CudaBackend::memory_use() const {
+  const DeviceScope scope(device_);
+  size_t free = 0;
+  size_t total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
+  MemoryUse use{.weights = own_->loader.bytes_in_use(), .kv_cache = *own_->kv_bytes};
+  use.rest = static_cast<int64_t>(total - free) - use.weights - use.kv_cache;
+  return use;
 }
 
 std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
@@ -151,9 +182,14 @@ std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
   auto step =
       std::make_unique<CudaStep>(inputs, layout, [graphs = &own_->graphs] { graphs->abandon(); });
   own_->graphs.forget_if([&] { return own_->steps.begin(*step, stream); });
-  own_->graphs.forget_if(
-      [&] { return own_->layers.plan(step->planned(), inputs.num_heads, kv.config(), stream); });
-  own_->graphs.begin(bucket > 0 ? std::optional(StepKey{num_tokens, kv.id()}) : std::nullopt);
+  own_->graphs.forget_if([&] { return own_->layers.plan(*step, stream); });
+  const auto key =
+      bucket > 0 ? std::optional(StepKey{num_tokens, kv.id(), inputs.timed}) : std::nullopt;
+  own_->graphs.begin(key);
+  own_->timer.begin(inputs.timed, key,
+                    own_->graphs.replays()     ? StepTimer::Mode::kReplayed
+                    : own_->graphs.capturing() ? StepTimer::Mode::kCaptured
+                                               : StepTimer::Mode::kLaunched);
   return step;
 }
 
@@ -170,6 +206,7 @@ int64_t CudaBackend::padded_tokens(const StepInputs& inputs) {
 void CudaBackend::end_step(Step& step) {
   const DeviceScope scope(device_);
   own_->graphs.end();
+  step.set_seconds(own_->timer.end());
   own_->steps.end(own(step), own_->stream.get());
 }
 
@@ -211,12 +248,14 @@ void CudaBackend::rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) 
 void CudaBackend::linear(Matrix x, std::span<const LinearTerm> terms) {
   check_linear(x, terms);
   check_bf16("linear", {x});
-  const DeviceScope scope(device_);
+  bool launches = true;
   for (const LinearTerm& term : terms) {
-    if (own_->graphs.launches({kLinear, address(x.data), static_cast<uint64_t>(x.rows),
-                               address(cuda_weight(*term.w).bf16()), address(term.y.data)})) {
-      own_->linear(x, term, own_->stream.get());
-    }
+    launches = own_->graphs.launches({kLinear, address(x.data), static_cast<uint64_t>(x.rows),
+                                      address(cuda_weight(*term.w).bf16()), address(term.y.data)});
+  }
+  if (launches) {
+    const DeviceScope scope(device_);
+    own_->linear(x, terms, own_->stream.get());
   }
 }
 
@@ -296,6 +335,7 @@ void CudaBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
   check_kv_append(step, layer, k, v);
   check_bf16("kv_append", {k, v});
   const auto& kv = own_cast<const CudaKvStorage>(step.kv(), "KV storage");
+  const KvScale scale = kv.config().scale(layer);
   const KvAppendArgs args{.k = k.data,
                           .v = v.data,
                           .k_cache = kv.keys(layer),
@@ -305,12 +345,64 @@ void CudaBackend::kv_append(Step& step, int layer, Matrix k, Matrix v) {
                           .k_stride = k.stride,
                           .v_stride = v.stride,
                           .cols = static_cast<int32_t>(k.cols),
-                          .cache_is_fp8 = false,
-                          .k_scale = 1.0f,
-                          .v_scale = 1.0f};
+                          .cache_is_fp8 = kv.config().dtype == DType::kF8E4M3,
+                          .k_scale = scale.k,
+                          .v_scale = scale.v};
   if (own_->graphs.launches({kKvAppend, address(args.k), address(args.v), address(args.k_cache)})) {
     const DeviceScope scope(device_);
     launch_kv_append(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v,
+                                    int head_dim, const HeadNorms& norms, const Rope& rope) {
+  const bool lines = std::ranges::all_of(
+      std::initializer_list<Matrix>{q, k, v},
+      [](const Matrix& x) { return address(x.data) % 16 == 0 && x.stride % 8 == 0; });
+  if (!lines || !rotates_and_appends(head_dim, std::ssize(rope.inv_freq), rope.interleaved)) {
+    Backend::rotate_and_append(step, layer, q, k, v, head_dim, norms, rope);
+    return;
+  }
+  check_rope(step, q, head_dim, rope);
+  check_kv_append(step, layer, k, v);
+  check_bf16("rotate_and_append", {q, k, v});
+  const auto& kv = own_cast<const CudaKvStorage>(step.kv(), "KV storage");
+  const auto norm = [&](Matrix x, const Weight* weight) -> const float* {
+    if (weight == nullptr) {
+      return nullptr;
+    }
+    const Matrix heads = x.split_cols(x.cols / head_dim);
+    check_rms_norm(heads, *weight, heads);
+    return cuda_weight(*weight).vector();
+  };
+  const DeviceScope scope(device_);
+  const StepLayout& layout = own(step).layout();
+  const KvScale scale = kv.config().scale(layer);
+  const RotateAppendArgs args{.q = q.data,
+                              .k = k.data,
+                              .v = v.data,
+                              .q_stride = q.stride,
+                              .k_stride = k.stride,
+                              .v_stride = v.stride,
+                              .q_norm = norm(q, norms.q),
+                              .k_norm = norm(k, norms.k),
+                              .positions = own_->steps.input<int32_t>(layout.positions),
+                              .inv_freq = frequencies(rope),
+                              .k_cache = kv.keys(layer),
+                              .v_cache = kv.values(layer),
+                              .slots = own_->steps.input<int64_t>(layout.slots),
+                              .tokens = q.rows,
+                              .q_heads = static_cast<int32_t>(q.cols / head_dim),
+                              .kv_heads = static_cast<int32_t>(k.cols / head_dim),
+                              .head_dim = head_dim,
+                              .eps = norms.eps,
+                              .magnitude = rope.magnitude,
+                              .cache_is_fp8 = kv.config().dtype == DType::kF8E4M3,
+                              .k_scale = scale.k,
+                              .v_scale = scale.v};
+  if (own_->graphs.launches({kRotateAppend, address(args.q), address(args.k), address(args.k_cache),
+                             address(args.q_norm), address(args.inv_freq)})) {
+    launch_rotate_append(args, own_->stream.get());
   }
 }
 
@@ -331,28 +423,58 @@ void CudaBackend::attention(Step& step, const AttentionShape& shape, int layer, 
   AttentionSet::Layer& attention =
       own_->layers.layer(shape, kv.config(), !own_->graphs.puts_off(), stream);
   for (Phase phase : kPhases) {
-    if (!attention.planned[phase]) {
-      continue;
+    const bool expands = phase == Phase::kPrefill && own_step.expansion().has_value();
+    for (size_t i = 0; i < attention.planned[phase]; ++i) {
+      const SequenceRun& run = own_step.runs()[phase][i];
+      const int64_t first = own_step.first(phase) + run.begin;
+      AttentionTensors tensors;
+      tensors.q = q.data;
+      tensors.q_row_stride = q.stride;
+      tensors.out = out.data;
+      tensors.out_row_stride = out.stride;
+      tensors.k = kv.keys(layer);
+      tensors.v = kv.values(layer);
+      tensors.q_rows = q.rows;
+      tensors.num_pages = kv.config().num_pages;
+      tensors.counts = own_->steps.counts(own_step.layout(), layer, first);
+      tensors.threshold_log2 = own_->steps.input<float>(own_step.layout().thresholds) + first;
+      if (expands) {
+        expand_kv(kv, own_step, run, layer, attention);
+        tensors.k = kv.scratch_keys();
+        tensors.v = kv.scratch_values();
+        tensors.num_pages = scratch_pages(kv.config());
+      } else {
+        tensors.k_scale = kv.config().scale(layer).k;
+        tensors.v_scale = kv.config().scale(layer).v;
+      }
+      attention.attention[phase][i].run(tensors, stream);
     }
-    const int64_t first = own_step.first(phase);
-    AttentionTensors tensors;
-    tensors.q = q.data;
-    tensors.q_row_stride = q.stride;
-    tensors.out = out.data;
-    tensors.out_row_stride = out.stride;
-    tensors.k = kv.keys(layer);
-    tensors.v = kv.values(layer);
-    tensors.q_rows = q.rows;
-    tensors.num_pages = kv.config().num_pages;
-    tensors.counts = own_->steps.counts(own_step.layout(), layer, first);
-    tensors.threshold_log2 = own_->steps.input<float>(own_step.layout().thresholds) + first;
-    attention.attention[phase]->run(tensors, stream);
   }
 }
 
-TilePlan CudaBackend::tile_plan(Phase phase, const AttentionShape& shape) const {
-  KvConfig kv;
-  const AttentionConfig config = attention_config(shape, kv, phase, device_);
+void CudaBackend::expand_kv(const CudaKvStorage& kv, const CudaStep& step, const SequenceRun& run,
+                            int layer, const AttentionSet::Layer& attention) {
+  const auto* pages = own_->steps.input<int32_t>(step.layout().pages);
+  const int64_t page_bytes = kv.page_elements() * block_bytes(DType::kBF16);
+  const KvScale scale = kv.config().scale(layer);
+  for (const KvExpansion::Piece& piece :
+       step.expansion()->pieces(run, attention.shape.window, attention.key_span)) {
+    launch_kv_expand({.k_cache = kv.keys(layer),
+                      .v_cache = kv.values(layer),
+                      .k_out = kv.scratch_keys() + piece.scratch_page * page_bytes,
+                      .v_out = kv.scratch_values() + piece.scratch_page * page_bytes,
+                      .pages = pages + piece.first_entry,
+                      .num_pages = piece.num_pages,
+                      .page_elements = kv.page_elements(),
+                      .k_scale = scale.k,
+                      .v_scale = scale.v},
+                     own_->stream.get());
+  }
+}
+
+TilePlan CudaBackend::tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const {
+  const KvConfig kv;
+  const AttentionConfig config = attention_config(shape, kv_dtype, kv.page_size, phase, device_);
   cuda::validate(config);
   // In decode, what one CTA takes of the keys changes from step to step: the plan says no split.
   return select_kernel(config).tile_plan(config, 0);
@@ -398,40 +520,61 @@ void CudaBackend::moe(Matrix x, Matrix router_logits, const ExpertWeights& w,
   }
 }
 
+void CudaBackend::norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) {
+  if (!CudaLinear::takes_norm(in)) {
+    Backend::norm_linear(in, terms);
+    return;
+  }
+  check_norm_linear(in, terms);
+  bool launches = true;
+  for (const LinearTerm& term : terms) {
+    launches = own_->graphs.launches({kNormLinear, address(in.x.data), address(in.norm),
+                                      static_cast<uint64_t>(in.x.rows), address(term.w),
+                                      address(term.y.data)});
+  }
+  if (launches) {
+    const DeviceScope scope(device_);
+    own_->linear.normed(in, terms, own_->stream.get());
+  }
+}
+
+void CudaBackend::norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                                    const LinearTerm& up) {
+  check_norm_gated_linear(in, gate, up);
+  check_bf16("norm_gated_linear", {in.y, gate.y, up.y});
+  const bool takes_norm = CudaLinear::takes_norm(in);
+  if (!takes_norm && !CudaLinear::takes(in.y)) {
+    Backend::norm_gated_linear(in, gate, up);
+    return;
+  }
+  if (!takes_norm) {
+    rms_norm(in.x, *in.norm, in.eps, in.y);
+  }
+  if (own_->graphs.launches({kNormGatedLinear, address(in.x.data), address(in.norm),
+                             static_cast<uint64_t>(in.x.rows), address(gate.w),
+                             address(gate.y.data)})) {
+    const DeviceScope scope(device_);
+    own_->linear.gated(in, gate, up, own_->stream.get());
+  }
+}
+
+void CudaBackend::norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
+                           const ExpertWeights& w, const MoeRouting& routing) {
+  if (!CudaLinear::takes_norm(in) || !CudaMoe::takes_few(in.x.rows)) {
+    Backend::norm_moe(in, router, logits, w, routing);
+    return;
+  }
+  const LinearTerm term{&router, nullptr, logits};
+  check_norm_linear(in, {&term, 1});
+  check_moe(in.y, logits, w, routing, in.x);
+  check_type("moe", "the router's logits", logits, DType::kF32);
+  const DeviceScope scope(device_);
+  own_->moe.reserve(in.x.rows, in.x.cols, w.down->cols(), logits.cols, routing.top_k,
+                    own_->workspace);
+  if (own_->graphs.launches({kNormMoe, address(in.x.data), address(&router), address(w.gate),
+                             static_cast<uint64_t>(in.x.rows)})) {
+    own_->moe.few(in, router, logits, w, routing, own_->stream.get());
+  }
+}
+
 }  // namespace hopskip::cuda
-
-namespace hopskip {
-
-std::string why_no_cuda_backend(const BackendOptions& options) {
-  if (!options.simd.empty()) {
-    return fmt::format("instruction set '{}' is for the cpu", options.simd);
-  }
-  for (Phase phase : kPhases) {
-    if (options.tile_plans[phase]) {
-      return fmt::format("GPU kernels have tile plans of their own, '{}' cannot be followed",
-                         to_string(*options.tile_plans[phase]));
-    }
-  }
-  const cuda::GpuCount gpus = cuda::count_gpus();
-  if (gpus.count == 0) {
-    return "no CUDA device: " + gpus.why_none;
-  }
-  if (options.device < 0 || options.device >= gpus.count) {
-    return fmt::format(
-        "no CUDA device {}: this machine has {}", options.device,
-        gpus.count == 1 ? "cuda:0 only" : fmt::format("cuda:0 to cuda:{}", gpus.count - 1));
-  }
-  const int capability = cuda::gpu_properties(options.device).compute_capability;
-  if (capability < cuda::kOldestCapability) {
-    return fmt::format("compute capability {}.{} of CUDA device {} is below {}.{}", capability / 10,
-                       capability % 10, options.device, cuda::kOldestCapability / 10,
-                       cuda::kOldestCapability % 10);
-  }
-  return cuda::why_no_cublas_lt();
-}
-
-std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
-  return std::make_unique<cuda::CudaBackend>(options);
-}
-
-}  // namespace hopskip

@@ -6,6 +6,7 @@
 
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -13,10 +14,12 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/attention_set.h"
 #include "kernels/cuda/backend/handles.h"
+#include "kernels/cuda/backend/kv_storage.h"
 #include "kernels/cuda/backend/linear.h"
 #include "kernels/cuda/backend/moe.h"
 #include "kernels/cuda/backend/step_graphs.h"
 #include "kernels/cuda/backend/step_memory.h"
+#include "kernels/cuda/backend/step_timer.h"
 #include "kernels/cuda/backend/weights.h"
 #include "kernels/cuda/backend/workspace.h"
 
@@ -35,7 +38,8 @@ class CudaBackend final : public Backend {
   void check_fits(std::span<const TensorView> weights) const override;
   WeightPtr load(const TensorView& view) override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
-  int64_t memory_for_kv() const override;
+  int64_t memory_for_kv(const KvConfig& config) const override;
+  std::optional<MemoryUse> memory_use() const override;
 
   std::unique_ptr<Step> begin_step(const StepInputs& inputs) override;
   void end_step(Step& step) override;
@@ -48,15 +52,23 @@ class CudaBackend final : public Backend {
   void gather_rows(const Step& step, Matrix x, Matrix y) override;
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
+  void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                         const HeadNorms& norms, const Rope& rope) override;
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
                  const AttentionDebug& debug) override;
-  TilePlan tile_plan(Phase phase, const AttentionShape& shape) const override;
+  TilePlan tile_plan(Phase phase, const AttentionShape& shape, DType kv_dtype) const override;
 
   std::span<const float> read(Matrix x) override;
 
   WeightPtr load_experts(std::span<const TensorView> experts) override;
   void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
            Matrix residual) override;
+
+  void norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) override;
+  void norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                         const LinearTerm& up) override;
+  void norm_moe(const NormedInput& in, const Weight& router, Matrix logits, const ExpertWeights& w,
+                const MoeRouting& routing) override;
 
  private:
   // Frequencies in GPU memory.
@@ -65,6 +77,11 @@ class CudaBackend final : public Backend {
     DeviceMemory memory;
   };
   const float* frequencies(const Rope& rope);
+  // Copies what a run of prefill sequences sees of an FP8 layer to the storage's scratch.
+  void expand_kv(const CudaKvStorage& kv, const CudaStep& step, const SequenceRun& run, int layer,
+                 const AttentionSet::Layer& attention);
+  // Of an operation's kind, the first value that StepGraphs::launches() is given.
+  static Part part_of(uint64_t operation);
   // This step's place among those that graphs serve; nothing: it is not one.
   static int64_t padded_tokens(const StepInputs& inputs);
 
@@ -76,7 +93,8 @@ class CudaBackend final : public Backend {
     Resources(ThreadPool& pool, int device)
         : stream(make_stream()),
           loader(pool, stream.get()),
-          graphs(stream.get()),
+          timer(stream.get(), device),
+          graphs(stream.get(), [this](uint64_t operation) { timer.enter(part_of(operation)); }),
           layers(device),
           moe(gpu_properties(device).compute_capability == 90) {}
 
@@ -84,6 +102,9 @@ class CudaBackend final : public Backend {
     WeightLoader loader;
     Workspace workspace;
     StepMemory steps;
+    ByteCount kv_bytes = std::make_shared<int64_t>(0);
+    // Graphs name events of the timer: they go first.
+    StepTimer timer;
     StepGraphs graphs;
     AttentionSet layers;
     CudaLinear linear;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/backend/weights.h"
+#include "kernels/cuda/smxx/gemv/launch.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -26,6 +27,48 @@ void set(const CublasLt& library, cublasLtMatmulDesc_t desc,
          cublasLtMatmulDescAttributes_t attribute, const T& value) {
   check_cublas(library.MatmulDescSetAttribute(desc, attribute, &value, sizeof(value)),
                "describe a product");
+}
+
+// From here on cuBLASLt is faster (docs/kernels/gpu_ops.md).
+constexpr int64_t kFewTokens = kGemvMaxTokens;
+
+GemvTerm gemv_term(const LinearTerm& term) {
+  return {.w = cuda_weight(*term.w).bf16(),
+          .bias = term.bias != nullptr ? cuda_weight(*term.bias).vector() : nullptr,
+          .y = term.y.data,
+          .y_stride = term.y.stride,
+          .out = static_cast<int32_t>(term.w->rows()),
+          .y_is_f32 = term.y.dtype == DType::kF32,
+          .accumulate = term.accumulate};
+}
+
+GemvArgs gemv_args(Matrix x, std::span<const LinearTerm> terms) {
+  GemvArgs args{.x = x.data,
+                .x_stride = x.stride,
+                .tokens = static_cast<int32_t>(x.rows),
+                .in = static_cast<int32_t>(x.cols),
+                .num_terms = static_cast<int32_t>(terms.size())};
+  std::ranges::transform(terms, args.terms, gemv_term);
+  return args;
+}
+
+GemvArgs gemv_args(const NormedInput& in, std::span<const LinearTerm> terms) {
+  GemvArgs args = gemv_args(in.x, terms);
+  args.norm = cuda_weight(*in.norm).vector();
+  args.eps = in.eps;
+  return args;
+}
+
+// Calls launch(terms) for as many terms at a time as a launch takes.
+template <typename Launch>
+void for_terms(std::span<const LinearTerm> terms, const Launch& launch) {
+  for (size_t i = 0; i < terms.size(); i += kGemvMaxTerms) {
+    launch(terms.subspan(i, std::min<size_t>(kGemvMaxTerms, terms.size() - i)));
+  }
+}
+
+bool on_lines(Matrix x) {
+  return x.cols % 8 == 0 && x.stride % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
 }
 
 // Owner of a descriptor.
@@ -134,10 +177,39 @@ CudaLinear::Product& CudaLinear::product(const Key& key, const void* bias) {
   return *(products_[key] = std::move(product));
 }
 
-void CudaLinear::operator()(Matrix x, const LinearTerm& term, cudaStream_t stream) {
+void CudaLinear::operator()(Matrix x, std::span<const LinearTerm> terms, cudaStream_t stream) {
   if (x.rows == 0) {
     return;
   }
+  if (takes(x)) {
+    for_terms(terms, [&](auto some) { launch_gemv(gemv_args(x, some), stream); });
+    return;
+  }
+  for (const LinearTerm& term : terms) {
+    multiply(x, term, stream);
+  }
+}
+
+bool CudaLinear::takes(Matrix x) { return x.rows <= kFewTokens && on_lines(x); }
+
+bool CudaLinear::takes_norm(const NormedInput& in) {
+  return gemv_takes_norm(in.x.rows, in.x.cols) && in.x.dtype == DType::kF32 && on_lines(in.x);
+}
+
+void CudaLinear::normed(const NormedInput& in, std::span<const LinearTerm> terms,
+                        cudaStream_t stream) const {
+  for_terms(terms, [&](auto some) { launch_gemv(gemv_args(in, some), stream); });
+}
+
+void CudaLinear::gated(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up,
+                       cudaStream_t stream) const {
+  const LinearTerm both[] = {gate, up};
+  GemvArgs args = takes_norm(in) ? gemv_args(in, both) : gemv_args(in.y, both);
+  args.gated = true;
+  launch_gemv(args, stream);
+}
+
+void CudaLinear::multiply(Matrix x, const LinearTerm& term, cudaStream_t stream) {
   const CudaWeight& w = cuda_weight(*term.w);
   const bool y_is_f32 = term.y.dtype == DType::kF32;
   const void* bias = nullptr;

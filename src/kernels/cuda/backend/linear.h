@@ -1,10 +1,12 @@
-// linear() on a GPU: one cuBLASLt product for each term.
+// linear() on a GPU: few tokens by a kernel of ours that reads the weights of all terms in one
+// launch, many by one cuBLASLt product for each term.
 #ifndef HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_
 #define HOPSKIP_KERNELS_CUDA_BACKEND_LINEAR_H_
 
 #include <compare>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/cublas_lt.h"
@@ -22,7 +24,17 @@ class CudaLinear {
 
   // y (+)= x · wᵀ (+ bias): x BF16, y BF16 or F32, sums in F32. Shapes have been checked. Throws
   // Unsupported for a shape that cuBLASLt has nothing for, Device.
-  void operator()(Matrix x, const LinearTerm& term, cudaStream_t stream);
+  void operator()(Matrix x, std::span<const LinearTerm> terms, cudaStream_t stream);
+
+  // Whether our kernel takes x, and whether it takes the norm in the same launch.
+  static bool takes(Matrix x);
+  static bool takes_norm(const NormedInput& in);
+  // Backend::norm_linear() of an input that takes_norm().
+  void normed(const NormedInput& in, std::span<const LinearTerm> terms, cudaStream_t stream) const;
+  // Backend::norm_gated_linear(); of an input that does not takes_norm(), but whose y the kernel
+  // takes, in.y holds the norm already.
+  void gated(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up,
+             cudaStream_t stream) const;
 
  private:
   // What decides the choice of a kernel.
@@ -36,6 +48,7 @@ class CudaLinear {
   struct Product;  // descriptors and the chosen algorithm
 
   Product& product(const Key& key, const void* bias);
+  void multiply(Matrix x, const LinearTerm& term, cudaStream_t stream);
 
   const CublasLt& library_;
   cublasLtHandle_t handle_ = nullptr;

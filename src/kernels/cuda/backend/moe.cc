@@ -8,8 +8,8 @@
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
+#include "kernels/cuda/smxx/moe_few/launch.h"
 #include "kernels/cuda/smxx/moe_route/launch.h"
-#include "kernels/cuda/smxx/silu_mul/launch.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -25,6 +25,42 @@ int32_t* integers(Workspace& workspace, int64_t count) {
 }
 
 }  // namespace
+
+CudaMoe::CudaMoe(bool has_wgmma)
+    : has_wgmma_(has_wgmma), ticket_(allocate_device(sizeof(int32_t), "the experts' counter")) {
+  check_cuda(cudaMemset(ticket_.get(), 0, sizeof(int32_t)), "clear a counter");
+  check_cuda(cudaStreamSynchronize(nullptr), "clear a counter");
+}
+
+bool CudaMoe::takes_few(int64_t tokens) { return tokens <= kMoeFewTokens; }
+
+void CudaMoe::few(const NormedInput& in, const Weight& router, Matrix logits,
+                  const ExpertWeights& w, const MoeRouting& routing, CudaStream stream) const {
+  const Scratch& s = *scratch_;
+  launch_moe_few({.x = in.x.values(),
+                  .norm = cuda_weight(*in.norm).vector(),
+                  .router = cuda_weight(router).bf16(),
+                  .gate = cuda_weight(*w.gate).bf16(),
+                  .up = cuda_weight(*w.up).bf16(),
+                  .down = cuda_weight(*w.down).bf16(),
+                  .normed = in.y.data,
+                  .logits = logits.values(),
+                  .ids = s.ids,
+                  .weights = s.weights,
+                  .products = s.inner.data,
+                  .ticket = reinterpret_cast<int32_t*>(ticket_.get()),
+                  .x_stride = in.x.stride,
+                  .normed_stride = in.y.stride,
+                  .logits_stride = logits.stride,
+                  .tokens = static_cast<int32_t>(in.x.rows),
+                  .experts = static_cast<int32_t>(logits.cols),
+                  .k = static_cast<int32_t>(routing.top_k),
+                  .hidden = static_cast<int32_t>(in.x.cols),
+                  .inner = static_cast<int32_t>(w.down->cols()),
+                  .eps = in.eps,
+                  .renormalise = routing.normalize},
+                 stream);
+}
 
 void CudaMoe::reserve(int64_t tokens, int64_t hidden, int64_t inner, int64_t experts, int64_t top_k,
                       Workspace& workspace) {
@@ -58,8 +94,7 @@ void CudaMoe::reserve(int64_t tokens, int64_t hidden, int64_t inner, int64_t exp
   if (s.by_blocks) {
     s.gathered = rows_of(hidden);
   }
-  s.gate = rows_of(inner);
-  s.up = rows_of(inner);
+  s.inner = rows_of(inner);
   s.down = rows_of(hidden);
   scratch_ = s;
 }
@@ -103,12 +138,8 @@ void CudaMoe::operator()(Matrix x, Matrix router_logits, const ExpertWeights& w,
     a_rows = nullptr;
     a_stride = s.gathered.stride;
   }
-  multiply(a, a_rows, a_stride, *w.gate, s.gate.data, stream);
-  multiply(a, a_rows, a_stride, *w.up, s.up.data, stream);
-  launch_silu_mul({s.gate.data, s.up.data, s.gate.data, s.max_rows, s.gate.cols, s.gate.stride,
-                   s.up.stride, s.gate.stride},
-                  stream);
-  multiply(s.gate.data, nullptr, s.gate.stride, *w.down, s.down.data, stream);
+  multiply(a, a_rows, a_stride, *w.gate, w.up, s.inner.data, stream);
+  multiply(s.inner.data, nullptr, s.inner.stride, *w.down, nullptr, s.down.data, stream);
   launch_moe_combine({.y = s.down.data,
                       .rows = s.layout.rows,
                       .weights = s.weights,
@@ -120,16 +151,18 @@ void CudaMoe::operator()(Matrix x, Matrix router_logits, const ExpertWeights& w,
                      stream);
 }
 
-// c = a · wᵀ of each expert's rows.
+// c = a · wᵀ of each expert's rows; with `up`, silu(a · wᵀ) · (a · upᵀ).
 void CudaMoe::multiply(const void* a, const int32_t* a_rows, int64_t a_stride, const Weight& w,
-                       void* c, CudaStream stream) const {
+                       const Weight* up, void* c, CudaStream stream) const {
   const Scratch& s = *scratch_;
   const auto in = static_cast<int32_t>(w.cols());
   const auto out = static_cast<int32_t>(w.rows() / s.sizes.experts);
   const void* b = cuda_weight(w).bf16();
+  const void* b_up = up != nullptr ? cuda_weight(*up).bf16() : nullptr;
   if (s.by_blocks) {
     launch_grouped_gemm({.a = a,
                          .b = b,
+                         .b_up = b_up,
                          .c = c,
                          .block_experts = s.layout.block_experts,
                          .offsets = s.layout.offsets,
@@ -137,14 +170,14 @@ void CudaMoe::multiply(const void* a, const int32_t* a_rows, int64_t a_stride, c
                          .max_rows = s.max_rows,
                          .experts = static_cast<int32_t>(s.sizes.experts),
                          .in = in,
-                         .out = out,
-                         .gated = false},
+                         .out = out},
                         stream);
     return;
   }
   launch_grouped_gemv({.a = a,
                        .a_rows = a_rows,
                        .b = b,
+                       .b_up = b_up,
                        .c = c,
                        .offsets = s.layout.offsets,
                        .counts = s.layout.counts,
@@ -154,8 +187,7 @@ void CudaMoe::multiply(const void* a, const int32_t* a_rows, int64_t a_stride, c
                        .max_active = static_cast<int32_t>(
                            std::min(s.sizes.experts, s.sizes.tokens * s.sizes.top_k)),
                        .in = in,
-                       .out = out,
-                       .gated = false},
+                       .out = out},
                       stream);
 }
 

@@ -1,4 +1,4 @@
-// The mixture of experts of the CUDA backend: routing, sorting by expert, three grouped products
+// The mixture of experts of the CUDA backend: routing, sorting by expert, two grouped products
 // and the weighted sum, without a word to the host in between.
 #ifndef HOPSKIP_KERNELS_CUDA_BACKEND_MOE_H_
 #define HOPSKIP_KERNELS_CUDA_BACKEND_MOE_H_
@@ -8,14 +8,16 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/workspace.h"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/smxx/moe_permute/launch.h"
 
 namespace hopskip::cuda {
 
 class CudaMoe {
  public:
-  // has_wgmma: compute capability 9.0, whose kernel takes the products of many rows.
-  explicit CudaMoe(bool has_wgmma) : has_wgmma_(has_wgmma) {}
+  // has_wgmma: compute capability 9.0, whose kernel takes the products of many rows. On the current
+  // device. Throws OutOfMemory, Device.
+  explicit CudaMoe(bool has_wgmma);
 
   // To be called before the launch, also where nothing is launched: takes scratch from the
   // workspace, the same for all layers of a step. Throws OutOfMemory.
@@ -27,6 +29,12 @@ class CudaMoe {
   // As Backend::moe(), which has checked the arguments; launches on `stream`.
   void operator()(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
                   Matrix residual, CudaStream stream) const;
+
+  // Backend::norm_moe() in three launches, for so few tokens and an input that the norm's kernel
+  // takes (linear.h).
+  static bool takes_few(int64_t tokens);
+  void few(const NormedInput& in, const Weight& router, Matrix logits, const ExpertWeights& w,
+           const MoeRouting& routing, CudaStream stream) const;
 
  private:
   struct Sizes {
@@ -42,14 +50,15 @@ class CudaMoe {
     float* weights;  // [tokens][top_k]
     MoeLayout layout;
     Matrix gathered;  // [max_rows][hidden], by_blocks only: each row's token
-    Matrix gate, up;  // [max_rows][inner]
+    Matrix inner;     // [max_rows][inner]: silu(gate) · up
     Matrix down;      // [max_rows][hidden]
   };
 
-  void multiply(const void* a, const int32_t* a_rows, int64_t a_stride, const Weight& w, void* c,
-                CudaStream stream) const;
+  void multiply(const void* a, const int32_t* a_rows, int64_t a_stride, const Weight& w,
+                const Weight* up, void* c, CudaStream stream) const;
 
   bool has_wgmma_;
+  DeviceMemory ticket_;  // of moe_few
   std::optional<Scratch> scratch_;
 };
 

@@ -27,7 +27,11 @@ bool StepGraphs::launches(std::initializer_list<uint64_t> operation) {
     signature_ = (signature_ ^ value) * 0x100000001b3u;
     signature_ ^= signature_ >> 29;
   }
-  return mode_ != Mode::kReplay;
+  if (mode_ == Mode::kReplay) {
+    return false;
+  }
+  before_launch_(*operation.begin());
+  return true;
 }
 
 void StepGraphs::end() {

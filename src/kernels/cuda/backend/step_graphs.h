@@ -4,9 +4,11 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "kernels/cuda/backend/handles.h"
 
@@ -16,6 +18,7 @@ namespace hopskip::cuda {
 struct StepKey {
   int64_t num_tokens = 0;   // padded
   uint64_t kv_storage = 0;  // KvStorage's id
+  bool timed = false;       // its graph records events
   auto operator<=>(const StepKey&) const = default;
 };
 
@@ -24,14 +27,17 @@ struct StepKey {
 // whether an operation is to be launched, or is part of the graph that end() launches.
 class StepGraphs {
  public:
-  explicit StepGraphs(cudaStream_t stream) : stream_(stream) {}
+  // before_launch: called with the kind of each operation that launches() lets through.
+  StepGraphs(cudaStream_t stream, std::function<void(uint64_t)> before_launch)
+      : stream_(stream), before_launch_(std::move(before_launch)) {}
   ~StepGraphs() { abandon(); }
   StepGraphs(const StepGraphs&) = delete;
   StepGraphs& operator=(const StepGraphs&) = delete;
 
   // Nothing: this step always runs directly.
   void begin(std::optional<StepKey> key);
-  // Notes an operation by its kind, addresses and sizes. False: do not launch it.
+  // Notes an operation by its kind, which comes first, addresses and sizes. False: do not launch
+  // it.
   bool launches(std::initializer_list<uint64_t> operation);
   // Throws Internal where the operations were others than when the graph was captured; Device.
   void end();
@@ -52,6 +58,7 @@ class StepGraphs {
   }
 
   bool capturing() const { return mode_ == Mode::kCapture; }
+  bool replays() const { return mode_ == Mode::kReplay; }
   bool puts_off() const { return mode_ != Mode::kDirect; }
 
  private:
@@ -62,6 +69,7 @@ class StepGraphs {
   };
 
   cudaStream_t stream_;
+  std::function<void(uint64_t)> before_launch_;
   std::map<StepKey, Entry> graphs_;  // of keys whose first step has come to its end
   Mode mode_ = Mode::kDirect;
   std::optional<StepKey> key_;  // of the step that has begun, if it has one

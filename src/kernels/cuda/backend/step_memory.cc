@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/cuda/backend/kv_storage.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -13,6 +14,17 @@ constexpr size_t kAlignment = 256;
 constexpr size_t kFirstInputBytes = size_t{1} << 18;  // of a step of 8,192 tokens, about
 constexpr size_t kFirstCountBytes = size_t{1} << 20;
 constexpr int64_t kNoToken = -1;  // slot of a row that is not appended
+
+// Page table entries of the prefill sequences of a step whose cache they cannot read as it is.
+int64_t expanded_pages(const StepInputs& inputs) {
+  const KvConfig& kv = inputs.kv->config();
+  int64_t count = 0;
+  for (const AttentionSequence& s : inputs.sequences) {
+    const bool expanded = kv.dtype == DType::kF8E4M3 && s.phase == Phase::kPrefill;
+    count += expanded ? (s.kv_len - 1) / kv.page_size + 1 : 0;
+  }
+  return count;
+}
 
 }  // namespace
 
@@ -47,6 +59,7 @@ StepLayout::StepLayout(const StepInputs& inputs, int64_t tokens_padded, int64_t 
   tokens = reserve(num_tokens * sizeof(int32_t));
   positions = reserve(num_tokens * sizeof(int32_t));
   thresholds = reserve(num_sequences * sizeof(float));
+  pages = reserve(expanded_pages(inputs) * sizeof(int32_t));
   count_bytes = num_layers * num_sequences * num_heads * sizeof(SkipCounts);
 }
 
@@ -60,6 +73,16 @@ CudaStep::CudaStep(const StepInputs& inputs, const StepLayout& layout,
           "a decode step of {} tokens on a GPU; more than one are a prefill step", s.q_len);
     planned_[s.phase].push_back(
         {.q_begin = s.q_begin, .q_len = s.q_len, .kv_len = s.kv_len, .pages = s.pages});
+  }
+  for (Phase phase : kPhases) {
+    if (!planned_[phase].empty()) {
+      runs_[phase] = {{0, std::ssize(planned_[phase])}};
+    }
+  }
+  const KvConfig& config = kv().config();
+  if (config.dtype == DType::kF8E4M3 && !planned_.prefill.empty()) {
+    expansion_.emplace(planned_.prefill, config.page_size, scratch_pages(config));
+    runs_.prefill.assign(expansion_->runs().begin(), expansion_->runs().end());
   }
   PerPhase<int64_t> next{first(Phase::kPrefill), first(Phase::kDecode)};
   for (const AttentionSequence& s : sequences()) {
@@ -95,6 +118,9 @@ void CudaStep::write_inputs(std::byte* to) const {
   copy_padded(inputs().tokens, array(layout_.tokens, int32_t{}), num_tokens());
   copy_padded(inputs().positions, array(layout_.positions, int32_t{}), num_tokens());
   copy_padded(inputs().rows, array(layout_.rows, int64_t{}), num_rows());
+  if (expansion_) {
+    std::ranges::copy(expansion_->pages(), array(layout_.pages, int32_t{}));
+  }
 }
 
 void CudaStep::ended(const SkipCounts* counts, cudaEvent_t ready) {

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "hopskip/attention.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/handles.h"
+#include "kernels/cuda/backend/kv_expansion.h"
 
 namespace hopskip::cuda {
 
@@ -33,6 +35,7 @@ struct StepLayout {
   size_t tokens = 0;      // int32 [num_tokens]
   size_t positions = 0;   // int32 [num_tokens]
   size_t thresholds = 0;  // float [num_sequences]
+  size_t pages = 0;       // int32, of prefill over FP8: KvExpansion::pages()
   size_t input_bytes = 0;
   size_t count_bytes = 0;  // SkipCounts [num_layers][num_sequences][num_heads], apart
 
@@ -52,6 +55,10 @@ class CudaStep final : public Step {
   PerPhase<std::span<const PlannedSequence>> planned() const {
     return {planned_.prefill, planned_.decode};
   }
+  // What attention computes of them at once: all, but for FP8 prefill that the scratch cannot hold.
+  PerPhase<std::span<const SequenceRun>> runs() const { return {runs_.prefill, runs_.decode}; }
+  // Nothing unless the step prefills over an FP8 cache. Then planned() has the scratch's pages.
+  const std::optional<KvExpansion>& expansion() const { return expansion_; }
   // Where a phase's first sequence stands in that order.
   int64_t first(Phase phase) const {
     return phase == Phase::kPrefill ? 0 : std::ssize(planned_.prefill);
@@ -66,6 +73,8 @@ class CudaStep final : public Step {
   StepLayout layout_;
   std::function<void()> abandon_;
   PerPhase<std::vector<PlannedSequence>> planned_;
+  PerPhase<std::vector<SequenceRun>> runs_;
+  std::optional<KvExpansion> expansion_;
   std::vector<int64_t> order_;  // sequence in the caller's order → in the device's
   const SkipCounts* device_counts_ = nullptr;
   cudaEvent_t ready_ = nullptr;

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/float16.h"
 #include "base/mapped_file.h"
+#include "kernels/cuda/smxx/random_fill/launch.h"
 #include "tensor/quantize.h"
 
 namespace hopskip::cuda {
@@ -38,13 +39,18 @@ WeightPtr WeightLoader::load(const TensorView& view) {
   const WeightShape shape = weight_shape(view);
   DeviceMemory bf16_copy = copy({&view, 1}, DType::kBF16);
   DeviceMemory f32_copy = view.rank == 1 ? copy({&view, 1}, DType::kF32) : nullptr;
-  return std::make_unique<CudaWeight>(shape, std::move(bf16_copy), std::move(f32_copy));
+  const int64_t bytes =
+      view.elements() * (block_bytes(DType::kBF16) + (f32_copy ? block_bytes(DType::kF32) : 0));
+  return std::make_unique<CudaWeight>(shape, std::move(bf16_copy), std::move(f32_copy),
+                                      CountedBytes(in_use_, bytes));
 }
 
 WeightPtr WeightLoader::load_experts(std::span<const TensorView> experts) {
   const WeightShape one = weight_shape(experts.front());
   const WeightShape all{one.rows * std::ssize(experts), one.cols};
-  return std::make_unique<CudaWeight>(all, copy(experts, DType::kBF16), nullptr);
+  return std::make_unique<CudaWeight>(
+      all, copy(experts, DType::kBF16), nullptr,
+      CountedBytes(in_use_, all.rows * all.cols * block_bytes(DType::kBF16)));
 }
 
 DeviceMemory WeightLoader::copy(std::span<const TensorView> views, DType dtype) {
@@ -58,6 +64,10 @@ DeviceMemory WeightLoader::copy(std::span<const TensorView> views, DType dtype) 
 }
 
 void WeightLoader::copy(const TensorView& view, DType dtype, std::byte* target) {
+  if (view.random) {
+    launch_random_fill({*view.random, target, view.elements(), dtype == DType::kF32}, stream_);
+    return;
+  }
   const int64_t element = block_bytes(dtype);
   const int64_t step = kStagingBytes / element;
   for (int64_t begin = 0; begin < view.elements(); begin += step) {

@@ -9,6 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/contract.h"
+#include "kernels/cuda/backend/counted_bytes.h"
 #include "kernels/cuda/backend/handles.h"
 
 namespace hopskip::cuda {
@@ -16,10 +17,11 @@ namespace hopskip::cuda {
 // Matrices [rows][cols] in BF16. Vectors both in F32, for norms and exact outputs, and in BF16.
 class CudaWeight final : public Weight {
  public:
-  CudaWeight(WeightShape shape, DeviceMemory bf16, DeviceMemory f32)
+  CudaWeight(WeightShape shape, DeviceMemory bf16, DeviceMemory f32, CountedBytes bytes)
       : Weight(shape.rows, shape.cols, DType::kBF16),
         bf16_(std::move(bf16)),
-        f32_(std::move(f32)) {}
+        f32_(std::move(f32)),
+        bytes_(std::move(bytes)) {}
 
   bool is_copy() const override { return true; }
 
@@ -30,6 +32,7 @@ class CudaWeight final : public Weight {
  private:
   DeviceMemory bf16_;
   DeviceMemory f32_;  // null: a matrix
+  CountedBytes bytes_;
 };
 
 inline const CudaWeight& cuda_weight(const Weight& weight) {
@@ -40,7 +43,8 @@ inline const CudaWeight& cuda_weight(const Weight& weight) {
 int64_t bytes_on_device(std::span<const TensorView> tensors);
 
 // Copies tensors to the current device through two pinned buffers, so that reading (from the file,
-// converting to BF16) overlaps with copying and host memory stays bounded.
+// converting to BF16) overlaps with copying and host memory stays bounded. Random tensors are
+// computed on the device.
 class WeightLoader {
  public:
   // Copies are ordered on `stream`. The pool must outlive it.
@@ -52,6 +56,7 @@ class WeightLoader {
   WeightPtr load_experts(std::span<const TensorView> experts);
   // Gives the buffers back; the next load() takes new ones.
   void free_buffers();
+  int64_t bytes_in_use() const { return *in_use_; }  // by weights that have been loaded
 
  private:
   struct Staging {
@@ -66,6 +71,7 @@ class WeightLoader {
 
   ThreadPool& pool_;
   cudaStream_t stream_;
+  ByteCount in_use_ = std::make_shared<int64_t>(0);
   std::array<Staging, 2> staging_;
   size_t next_ = 0;
   std::vector<std::vector<float>> decoded_;  // of each thread

@@ -165,12 +165,18 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
   __shared__ float s_lse[kWarps];
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
+  // The plan was there before the kernel that wrote the parts.
+  const int num_items = *args.num_items;
+  DecodeItem item =
+      static_cast<int>(blockIdx.x) < num_items ? args.items[blockIdx.x] : DecodeItem{};
   if constexpr (kOverlap) {
+    ptx::launch_dependents();
     ptx::wait_for_launcher();
   }
-  const int num_items = *args.num_items;
   for (int i = blockIdx.x; i < num_items; i += gridDim.x) {
-    const DecodeItem item = args.items[i];
+    if (i != static_cast<int>(blockIdx.x)) {
+      item = args.items[i];
+    }
     if (item.num_splits == 1) {
       continue;
     }

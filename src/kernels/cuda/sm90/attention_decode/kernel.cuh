@@ -325,7 +325,7 @@ struct DecodeKernel {
             const int column = 16 * step + (kFp8 ? 4 * (lane % 4) + 2 * u : 2 * (lane % 4) + 8 * u);
             uint32_t pair = 0;
             if (head < args.group) {
-              pair = __ldg(reinterpret_cast<const uint32_t*>(q + column));
+              pair = *reinterpret_cast<const uint32_t*>(q + column);
               if constexpr (!std::is_same_v<Q, Operand>) {
                 pair =
                     pack2<Operand>(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000));
@@ -525,6 +525,7 @@ struct DecodeKernel {
     }
     Warp warp(args, maps, s);
     ptx::launch_dependents();
+    ptx::wait_for_launcher();
     int item = blockIdx.x;
     while (item < *args.num_items) {
       __syncthreads();  // barriers are ready; all are done with the item before

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/tensor_map.h"
 #include "kernels/cuda/kernel.h"
 #include "kernels/cuda/sm90/attention_decode/kernel.cuh"
@@ -24,11 +25,8 @@ void launch_decode(const Launch& launch) {
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                            Kernel::kSharedBytes);
   if (error == cudaSuccess) {
-    kernel<<<launch.num_ctas, kDecodeThreads, Kernel::kSharedBytes, launch.stream>>>(launch.args,
-                                                                                     maps);
-    error = cudaGetLastError();
-  }
-  if (error == cudaSuccess) {
+    launch_overlapped("sm90 decode", kernel, dim3(launch.num_ctas), kDecodeThreads,
+                      Kernel::kSharedBytes, launch.stream, launch.args, maps);
     error = launch_combine<Q, kHeadDim, true>(launch.args, launch.num_ctas, launch.stream);
   }
   check_launch(error, "sm90 decode");

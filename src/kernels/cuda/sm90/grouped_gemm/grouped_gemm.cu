@@ -45,11 +45,15 @@ void launch_grouped_gemm(const GroupedGemmArgs& args, CudaStream stream) {
   if (args.max_rows == 0) {
     return;
   }
+  const auto weights = [&](const void* b) {
+    return make_tensor_map(matrices(b, args.experts, args.out, args.in), sm90::kGemmDepth,
+                           sm90::kGemmHalf);
+  };
+  const bool gated = args.b_up != nullptr;
   const sm90::GemmMaps maps{make_tensor_map(matrices(args.a, 1, args.max_rows, args.in),
                                             sm90::kGemmDepth, kGroupedGemmRows),
-                            make_tensor_map(matrices(args.b, args.experts, args.out, args.in),
-                                            sm90::kGemmDepth, sm90::kGemmHalf)};
-  check_launch(args.gated ? launch<true>(args, maps, stream) : launch<false>(args, maps, stream),
+                            weights(args.b), weights(gated ? args.b_up : args.b)};
+  check_launch(gated ? launch<true>(args, maps, stream) : launch<false>(args, maps, stream),
                "grouped_gemm");
 }
 

@@ -30,8 +30,9 @@
 namespace hopskip::cuda::sm90 {
 
 struct GemmMaps {
-  CUtensorMap a;  // boxes of 128 rows x 64 columns
-  CUtensorMap b;  // boxes of 128 weight rows of one expert x 64 columns
+  CUtensorMap a;     // boxes of 128 rows x 64 columns
+  CUtensorMap b;     // boxes of 128 weight rows of one expert x 64 columns
+  CUtensorMap b_up;  // gated only
 };
 
 template <bool kGated>
@@ -54,15 +55,11 @@ struct GemmKernel {
     int col;     // of C
   };
 
-  // Columns of C of a tile, and of C.
-  static constexpr int kTileCols = kGated ? kGemmHalf : kGemmCols;
-  static __device__ int c_cols(const GroupedGemmArgs& args) {
-    return kGated ? args.out / 2 : args.out;
-  }
+  static constexpr int kTileCols = kGated ? kGemmHalf : kGemmCols;  // of C
 
   // The n-th tile of this CTA.
   static __device__ Tile find_tile(const GroupedGemmArgs& args, int n) {
-    const int in_block = (c_cols(args) + kTileCols - 1) / kTileCols;
+    const int in_block = (args.out + kTileCols - 1) / kTileCols;
     const int number = static_cast<int>(blockIdx.x) + n * static_cast<int>(gridDim.x);
     const int block = number / in_block;
     if (block >= args.max_rows / kGroupedGemmRows) {
@@ -83,7 +80,8 @@ struct GemmKernel {
     Tile tile = find_tile(args, 0);
     for (int n = 1; tile.expert >= 0; ++n) {
       const Tile next = find_tile(args, n);
-      const int second = tile.col + (kGated ? args.out / 2 : kGemmHalf);
+      const CUtensorMap* second_map = kGated ? &maps.b_up : &maps.b;
+      const int second = tile.col + (kGated ? 0 : kGemmHalf);
       for (int step = 0; step < steps; ++step) {
         const int k = step * kGemmDepth;
         uint64_t* full = &s.full[ring.stage];
@@ -91,7 +89,7 @@ struct GemmKernel {
         ptx::mbarrier_arrive_expect(full, kStageBytes);
         ptx::tma_load(s.a[ring.stage], &maps.a, full, k, tile.row, 0, 0);
         ptx::tma_load(s.b[ring.stage], &maps.b, full, k, tile.col, tile.expert, 0);
-        ptx::tma_load(s.b[ring.stage][kGemmHalf], &maps.b, full, k, second, tile.expert, 0);
+        ptx::tma_load(s.b[ring.stage][kGemmHalf], second_map, full, k, second, tile.expert, 0);
         ring.advance();
       }
       tile = next;
@@ -174,7 +172,7 @@ struct GemmKernel {
 
     // The first `rows` rows exist.
     __device__ void write(const Tile& tile, int rows) const {
-      const int cols = c_cols(args);
+      const int cols = args.out;
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
         const bool exists = row0 + 8 * h < rows;
@@ -217,6 +215,9 @@ struct GemmKernel {
     if (threadIdx.x == 0) {
       ptx::tma_prefetch_descriptor(&maps.a);
       ptx::tma_prefetch_descriptor(&maps.b);
+      if constexpr (kGated) {
+        ptx::tma_prefetch_descriptor(&maps.b_up);
+      }
       for (int stage = 0; stage < kGemmStages; ++stage) {
         ptx::mbarrier_init(&s.full[stage], 1);
         ptx::mbarrier_init(&s.empty[stage], 4 * kGemmConsumers);

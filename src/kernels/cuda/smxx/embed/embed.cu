@@ -1,5 +1,5 @@
 #include "kernels/cuda/common/chunk.cuh"
-#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/smxx/embed/launch.h"
 
 namespace hopskip::cuda {
@@ -8,6 +8,8 @@ namespace smxx {
 constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads) embed(const EmbedArgs args, bool lines) {
+  let_next_start();
+  wait_for_previous();
   const int64_t row_chunks = chunks_of(args.hidden);
   for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.tokens * row_chunks;
        item += int64_t{gridDim.x} * kThreads) {
@@ -30,8 +32,8 @@ void launch_embed(const EmbedArgs& args, CudaStream stream) {
   }
   const bool lines = on_lines<__nv_bfloat16>(args.table, args.hidden) &&
                      on_lines<float>(args.out, args.out_stride);
-  smxx::embed<<<grid_for(items, smxx::kThreads), smxx::kThreads, 0, stream>>>(args, lines);
-  check_launch(cudaGetLastError(), "embed");
+  launch_overlapped("embed", smxx::embed, dim3(grid_for(items, smxx::kThreads)), smxx::kThreads, 0,
+                    stream, args, lines);
 }
 
 }  // namespace hopskip::cuda

@@ -1,5 +1,5 @@
 #include "kernels/cuda/common/chunk.cuh"
-#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 
 namespace hopskip::cuda {
@@ -10,6 +10,8 @@ constexpr int kThreads = 256;
 // Widths and strides count Units.
 template <typename Unit>
 __global__ void __launch_bounds__(kThreads) gather_rows(const GatherRowsArgs args) {
+  let_next_start();
+  wait_for_previous();
   for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.rows * args.cols;
        item += int64_t{gridDim.x} * kThreads) {
     const int64_t row = item / args.cols;
@@ -31,8 +33,9 @@ void launch(GatherRowsArgs args, CudaStream stream) {
   for (int64_t* extent : {&args.cols, &args.x_stride, &args.out_stride}) {
     *extent = *extent * args.element_bytes / static_cast<int64_t>(sizeof(Unit));
   }
-  smxx::gather_rows<Unit>
-      <<<grid_for(args.rows * args.cols, smxx::kThreads), smxx::kThreads, 0, stream>>>(args);
+  launch_overlapped("gather_rows", smxx::gather_rows<Unit>,
+                    dim3(grid_for(args.rows * args.cols, smxx::kThreads)), smxx::kThreads, 0,
+                    stream, args);
 }
 
 bool fits(const GatherRowsArgs& args, int64_t unit) {
@@ -56,7 +59,6 @@ void launch_gather_rows(const GatherRowsArgs& args, CudaStream stream) {
   } else {
     launch<uint16_t>(args, stream);
   }
-  check_launch(cudaGetLastError(), "gather_rows");
 }
 
 }  // namespace hopskip::cuda

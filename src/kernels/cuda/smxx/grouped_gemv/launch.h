@@ -13,7 +13,8 @@ struct GroupedGemvArgs {
   const void* a;          // [any][in] BF16, rows a_stride elements apart
   const int32_t* a_rows;  // [max_rows]: row of a for each row of c; null: the same row
   const void* b;          // [experts][out][in] BF16, on a line of 16 bytes
-  void* c;                // [max_rows][out] BF16, gated: [max_rows][out / 2]
+  const void* b_up;       // like b: c = silu(a · bᵀ) · (a · b_upᵀ); null: c = a · bᵀ
+  void* c;                // [max_rows][out] BF16
   // MoeLayout's, of any block_rows
   const int32_t* offsets;
   const int32_t* counts;
@@ -22,9 +23,7 @@ struct GroupedGemvArgs {
   int64_t a_stride;    // a multiple of 8
   int32_t max_active;  // ≥ *num_active: min(experts, tokens · k)
   int32_t in;          // a multiple of 8
-  int32_t out;         // even where gated
-  // c = silu(a · gateᵀ) · (a · upᵀ), where gate is the first half of an expert's rows
-  bool gated;
+  int32_t out;
 };
 
 void launch_grouped_gemv(const GroupedGemvArgs& args, CudaStream stream);

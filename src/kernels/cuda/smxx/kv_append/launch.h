@@ -18,7 +18,7 @@ struct KvAppendArgs {
   int64_t k_stride;
   int64_t v_stride;
   int32_t cols;       // kv_heads · head_dim
-  bool cache_is_fp8;  // stores k / k_scale and v / v_scale, what E4M3 cannot hold as ±448
+  bool cache_is_fp8;  // stores k · (1 / k_scale) and v · (1 / v_scale), beyond ±448 as ±448
   float k_scale;
   float v_scale;
 };

@@ -1,5 +1,5 @@
 #include "kernels/cuda/common/chunk.cuh"
-#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
 
 namespace hopskip::cuda {
@@ -8,6 +8,8 @@ namespace smxx {
 constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads) moe_combine(const MoeCombineArgs args, bool lines) {
+  let_next_start();
+  wait_for_previous();
   const int64_t row_chunks = chunks_of(args.cols);
   for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.tokens * row_chunks;
        item += int64_t{gridDim.x} * kThreads) {
@@ -42,8 +44,8 @@ void launch_moe_combine(const MoeCombineArgs& args, CudaStream stream) {
   }
   const bool lines =
       on_lines<__nv_bfloat16>(args.y, args.cols) && on_lines<float>(args.out, args.out_stride);
-  smxx::moe_combine<<<grid_for(items, smxx::kThreads), smxx::kThreads, 0, stream>>>(args, lines);
-  check_launch(cudaGetLastError(), "moe_combine");
+  launch_overlapped("moe_combine", smxx::moe_combine, dim3(grid_for(items, smxx::kThreads)),
+                    smxx::kThreads, 0, stream, args, lines);
 }
 
 }  // namespace hopskip::cuda

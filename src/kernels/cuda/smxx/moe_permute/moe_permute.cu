@@ -2,7 +2,7 @@
 // become the rows at which each warp's pairs of each expert begin; every warp walks through its
 // part once more and hands out rows. That keeps the order of the tokens, without atomics.
 #include "kernels/cuda/common/macros.cuh"
-#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/smxx/moe_permute/launch.h"
 
 namespace hopskip::cuda {
@@ -45,6 +45,8 @@ __device__ inline void for_pairs(const int32_t* ids, int64_t begin, int64_t end,
 
 __global__ void __launch_bounds__(kThreads)
     moe_permute(const MoePermuteArgs args, int64_t max_rows) {
+  let_next_start();
+  wait_for_previous();
   __shared__ int32_t s_next[kWarps][kMaxExperts];  // counts; then the next row to hand out
   __shared__ int32_t s_count[kMaxExperts];
   __shared__ int32_t s_offset[kMaxExperts];
@@ -151,8 +153,8 @@ __global__ void __launch_bounds__(kThreads)
 
 void launch_moe_permute(const MoePermuteArgs& args, CudaStream stream) {
   const int64_t max_rows = moe_max_rows(args.tokens, args.k, args.experts, args.block_rows);
-  smxx::moe_permute<<<1, smxx::kThreads, 0, stream>>>(args, max_rows);
-  check_launch(cudaGetLastError(), "moe_permute");
+  launch_overlapped("moe_permute", smxx::moe_permute, dim3(1), smxx::kThreads, 0, stream, args,
+                    max_rows);
 }
 
 }  // namespace hopskip::cuda

@@ -1,6 +1,6 @@
 #include "kernels/cuda/common/chunk.cuh"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/reduce.cuh"
-#include "kernels/cuda/common/tensor_map.h"
 #include "kernels/cuda/smxx/rms_norm/launch.h"
 
 namespace hopskip::cuda {
@@ -12,6 +12,8 @@ constexpr int kHeld = 2;  // chunks that a thread keeps; those of wider rows are
 // kLanes threads share a row.
 template <typename In, int kLanes>
 __global__ void __launch_bounds__(kThreads) rms_norm(const RmsNormArgs args, bool lines) {
+  let_next_start();
+  wait_for_previous();
   const int64_t row = (blockIdx.x * int64_t{kThreads} + threadIdx.x) / kLanes;
   const int lane = threadIdx.x % kLanes;
   const bool exists = row < args.tokens * args.heads;
@@ -88,7 +90,8 @@ void launch(const RmsNormArgs& args, CudaStream stream) {
                      on_lines<__nv_bfloat16>(args.out, args.out_stride) &&
                      on_lines<float>(args.weight, 0);
   const auto ctas = static_cast<unsigned>((rows + kRows - 1) / kRows);
-  smxx::rms_norm<In, kLanes><<<ctas, smxx::kThreads, 0, stream>>>(args, lines);
+  launch_overlapped("rms_norm", smxx::rms_norm<In, kLanes>, dim3(ctas), smxx::kThreads, 0, stream,
+                    args, lines);
 }
 
 template <typename In>
@@ -113,7 +116,6 @@ void launch_rms_norm(const RmsNormArgs& args, CudaStream stream) {
   } else {
     launch_for_width<__nv_bfloat16>(args, stream);
   }
-  check_launch(cudaGetLastError(), "rms_norm");
 }
 
 }  // namespace hopskip::cuda

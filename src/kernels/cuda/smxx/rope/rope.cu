@@ -1,5 +1,6 @@
 #include "kernels/cuda/common/chunk.cuh"
-#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/common/overlap.cuh"
+#include "kernels/cuda/common/rotation.cuh"
 #include "kernels/cuda/smxx/rope/launch.h"
 
 namespace hopskip::cuda {
@@ -7,21 +8,10 @@ namespace smxx {
 
 constexpr int kThreads = 128;
 
-// cos and sin of position · inv_freq. A float has 24 bits for that product: at a position of a
-// million the angle would be off by 0.03. In fp64 the product is exact, and what remains of it
-// after whole turns is small enough for floats.
-__device__ inline float2 rotation(int32_t position, float inv_freq, float magnitude) {
-  constexpr double kTurnsOfRadian = 0.15915494309189533577;  // 1 / (2 π)
-  const double turns =
-      static_cast<double>(position) * static_cast<double>(inv_freq) * kTurnsOfRadian;
-  float sine;
-  float cosine;
-  sincospif(static_cast<float>(2.0 * (turns - rint(turns))), &sine, &cosine);
-  return {cosine * magnitude, sine * magnitude};
-}
-
 // A CTA rotates all heads of a token: their angles are the same.
 __global__ void __launch_bounds__(kThreads) rope(const RopeArgs args, bool lines) {
+  let_next_start();
+  wait_for_previous();
   extern __shared__ float2 s_rotations[];  // [half]
   const int64_t token = blockIdx.x;
   auto* x = static_cast<__nv_bfloat16*>(args.x) + token * args.stride;
@@ -75,9 +65,8 @@ void launch_rope(const RopeArgs& args, CudaStream stream) {
   }
   const bool lines = on_lines<__nv_bfloat16>(args.x, args.stride) && args.head_dim % kChunk == 0 &&
                      (args.interleaved || args.half % kChunk == 0);
-  smxx::rope<<<static_cast<unsigned>(args.tokens), smxx::kThreads, args.half * sizeof(float2),
-               stream>>>(args, lines);
-  check_launch(cudaGetLastError(), "rope");
+  launch_overlapped("rope", smxx::rope, dim3(static_cast<unsigned>(args.tokens)), smxx::kThreads,
+                    args.half * sizeof(float2), stream, args, lines);
 }
 
 }  // namespace hopskip::cuda

@@ -1,6 +1,6 @@
 #include "kernels/cuda/common/chunk.cuh"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/silu.cuh"
-#include "kernels/cuda/common/tensor_map.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
 
 namespace hopskip::cuda {
@@ -9,6 +9,8 @@ namespace smxx {
 constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads) silu_mul(const SiluMulArgs args, bool lines) {
+  let_next_start();
+  wait_for_previous();
   const int64_t row_chunks = chunks_of(args.cols);
   for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.rows * row_chunks;
        item += int64_t{gridDim.x} * kThreads) {
@@ -40,8 +42,8 @@ void launch_silu_mul(const SiluMulArgs& args, CudaStream stream) {
   const bool lines = on_lines<__nv_bfloat16>(args.gate, args.gate_stride) &&
                      on_lines<__nv_bfloat16>(args.up, args.up_stride) &&
                      on_lines<__nv_bfloat16>(args.out, args.out_stride);
-  smxx::silu_mul<<<grid_for(items, smxx::kThreads), smxx::kThreads, 0, stream>>>(args, lines);
-  check_launch(cudaGetLastError(), "silu_mul");
+  launch_overlapped("silu_mul", smxx::silu_mul, dim3(grid_for(items, smxx::kThreads)),
+                    smxx::kThreads, 0, stream, args, lines);
 }
 
 }  // namespace hopskip::cuda

@@ -1,0 +1,52 @@
+// Kernels that start while the one before them in the stream still runs (CUDA's programmatic
+// dependent launch, Hopper and later): they fetch what no kernel writes, such as weights, and wait
+// before they touch anything else. Every such kernel calls wait_for_previous() in every thread,
+// whether it needs the result or not: the kernel after it relies on all that came before.
+//
+// Data of the kernel before must not be read through __ldg: it changes while this kernel lives.
+#ifndef HOPSKIP_KERNELS_CUDA_COMMON_OVERLAP_CUH_
+#define HOPSKIP_KERNELS_CUDA_COMMON_OVERLAP_CUH_
+
+#include <cuda_runtime_api.h>
+
+#include <string_view>
+#include <utility>
+
+#include "kernels/cuda/common/tensor_map.h"
+#include "kernels/cuda/device.h"
+
+namespace hopskip::cuda {
+
+// Until every kernel before this one has ended and what it wrote can be seen.
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// The next kernel may start as soon as each CTA of this one has said so: no CTA is kept out.
+__device__ inline void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+template <typename... Params, typename... Args>
+void launch_overlapped(std::string_view name, void (*kernel)(Params...), dim3 grid, dim3 block,
+                       size_t shared_bytes, cudaStream_t stream, Args&&... args) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  config.attrs = &overlap;
+  config.numAttrs = launches_overlap() ? 1 : 0;
+  check_launch(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), name);
+}
+
+}  // namespace hopskip::cuda
+
+#endif  // HOPSKIP_KERNELS_CUDA_COMMON_OVERLAP_CUH_

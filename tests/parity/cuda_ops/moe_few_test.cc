@@ -1,0 +1,171 @@
+// A mixture of experts for few tokens, norm and router included, against fp64.
+#include "kernels/cuda/smxx/moe_few/launch.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "parity/cuda_ops/moe_support.h"
+
+namespace hopskip::cuda {
+namespace {
+
+using test::bf16_bound;
+using test::DeviceArray;
+using test::DeviceRows;
+using test::expert_row;
+using test::f32_bound;
+using test::Judge;
+using test::normal_rows;
+using test::Product;
+using test::require_cuda;
+using test::Rows;
+
+using CudaOpsMoeFew = test::OpsTest;
+
+struct Case {
+  int tokens, experts, k, hidden, inner;
+  bool renormalise;
+};
+constexpr Case kCases[] = {
+    {1, 128, 8, 2048, 768, true}, {4, 128, 8, 256, 96, true}, {2, 60, 4, 72, 40, false},
+    {3, 8, 2, 512, 1032, true},   {1, 1, 1, 8, 8, false},     {4, 256, 16, 64, 24, true},
+};
+
+// Layer by layer: each stage is judged by what the device made of the one before.
+void check_few(const Case& c, std::mt19937_64& random) {
+  constexpr float kEps = 1e-6f;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(c.hidden));
+  const auto weights_of = [&](int64_t rows, int64_t cols, float size) {
+    return normal_rows<bf16>({rows, cols, 0, 0}, random, size);
+  };
+  const Rows<float> x = normal_rows<float>({c.tokens, c.hidden, 8, 0}, random, 3.0f);
+  const std::vector<float> norm = normal_rows<float>({1, c.hidden, 0, 0}, random).values;
+  const Rows<bf16> router = weights_of(c.experts, c.hidden, 2.0f * scale);
+  const Rows<bf16> gate = weights_of(int64_t{c.experts} * c.inner, c.hidden, scale);
+  const Rows<bf16> up = weights_of(int64_t{c.experts} * c.inner, c.hidden, scale);
+  const Rows<bf16> down = weights_of(int64_t{c.experts} * c.hidden, c.inner,
+                                     1.0f / std::sqrt(static_cast<float>(c.inner)));
+  const DeviceRows<float> device_x(x);
+  const DeviceArray<float> device_norm(norm);
+  const DeviceRows<bf16> device_router(router), device_gate(gate), device_up(up), device_down(down);
+  const int pairs = c.tokens * c.k;
+  const DeviceArray<bf16> normed(c.tokens * c.hidden), products(int64_t{pairs} * c.inner);
+  const DeviceArray<float> logits(c.tokens * c.experts), weights(pairs);
+  const DeviceArray<int32_t> ids(pairs);
+  const DeviceArray<int32_t> ticket(std::vector<int32_t>{0});
+  const MoeFewArgs args{.x = device_x.data(),
+                        .norm = device_norm.data(),
+                        .router = device_router.data(),
+                        .gate = device_gate.data(),
+                        .up = device_up.data(),
+                        .down = device_down.data(),
+                        .normed = normed.data(),
+                        .logits = logits.data(),
+                        .ids = ids.data(),
+                        .weights = weights.data(),
+                        .products = products.data(),
+                        .ticket = ticket.data(),
+                        .x_stride = x.layout.stride(),
+                        .normed_stride = c.hidden,
+                        .logits_stride = c.experts,
+                        .tokens = c.tokens,
+                        .experts = c.experts,
+                        .k = c.k,
+                        .hidden = c.hidden,
+                        .inner = c.inner,
+                        .eps = kEps,
+                        .renormalise = c.renormalise};
+  for (int repeat = 0; repeat < 2; ++repeat) {  // the ticket comes back
+    require_cuda(cudaMemcpy(device_x.array.data(), x.values.data(), x.values.size() * sizeof(float),
+                            cudaMemcpyHostToDevice),
+                 "start again");
+    launch_moe_few(args, nullptr);
+    const Rows<float> got = device_x.download();
+    EXPECT_EQ(ticket.download()[0], 0);
+    const std::vector<bf16> got_normed = normed.download();
+    const std::vector<float> got_logits = logits.download();
+    const std::vector<int32_t> got_ids = ids.download();
+    const std::vector<float> got_weights = weights.download();
+    const std::vector<bf16> got_products = products.download();
+    Judge normed_judge, logits_judge, weights_judge, products_judge, judge;
+    for (int64_t token = 0; token < c.tokens; ++token) {
+      double squares = 0.0;
+      for (int k = 0; k < c.hidden; ++k) {
+        squares += double{x.get(token, k)} * x.get(token, k);
+      }
+      const double factor = 1.0 / std::sqrt(squares / c.hidden + kEps);
+      std::vector<bf16> staged(c.hidden);
+      for (int k = 0; k < c.hidden; ++k) {
+        const float value = static_cast<float>(x.get(token, k)) * norm[k];
+        staged[k] = bf16(value);
+        normed_judge.compare(static_cast<float>(got_normed[token * c.hidden + k]), factor * value,
+                             bf16_bound(factor * value), token, k);
+      }
+      const auto want_logits =
+          expert_row(&staged[0], &router.values[0], nullptr, c.hidden, c.experts);
+      const float* token_logits = &got_logits[token * c.experts];
+      for (int expert = 0; expert < c.experts; ++expert) {
+        const double want = factor * want_logits[expert].value;
+        logits_judge.compare(token_logits[expert], want,
+                             factor * want_logits[expert].slack + 4e-6 * std::abs(want), token,
+                             expert);
+      }
+      std::vector<int> order(c.experts);
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int a, int b) { return token_logits[a] > token_logits[b]; });
+      double all = 0.0;
+      double chosen = 0.0;
+      for (int i = 0; i < c.experts; ++i) {
+        const double p = std::exp(double{token_logits[order[i]]} - token_logits[order[0]]);
+        all += p;
+        chosen += i < c.k ? p : 0.0;
+      }
+      std::vector<double> sum(c.hidden), slack(c.hidden);
+      for (int i = 0; i < c.k; ++i) {
+        const int64_t pair = token * c.k + i;
+        const int64_t expert = got_ids[pair];
+        ASSERT_EQ(expert, order[i]) << "choice " << i << " of token " << token;
+        const double weight = std::exp(double{token_logits[expert]} - token_logits[order[0]]) /
+                              (c.renormalise ? chosen : all);
+        weights_judge.compare(got_weights[pair], weight, 2e-6 * weight, token, i);
+        const int64_t first = expert * c.inner * c.hidden;
+        const auto inner = expert_row(&got_normed[token * c.hidden], &gate.values[first],
+                                      &up.values[first], c.hidden, c.inner);
+        for (int j = 0; j < c.inner; ++j) {
+          products_judge.compare(static_cast<float>(got_products[pair * c.inner + j]),
+                                 inner[j].value, bf16_bound(inner[j].value) + inner[j].slack, pair,
+                                 j);
+        }
+        const auto out = expert_row(&got_products[pair * c.inner], &down.values[first], nullptr,
+                                    c.inner, c.hidden);
+        for (int col = 0; col < c.hidden; ++col) {
+          sum[col] += got_weights[pair] * out[col].value;
+          slack[col] += got_weights[pair] * out[col].slack + 2 * f32_bound(sum[col]);
+        }
+      }
+      for (int col = 0; col < c.hidden; ++col) {
+        const double want = x.get(token, col) + sum[col];
+        judge.compare(got.get(token, col), want, slack[col] + 2 * f32_bound(want), token, col);
+      }
+    }
+    EXPECT_EQ(normed_judge.problem(), "");
+    EXPECT_EQ(logits_judge.problem(), "");
+    EXPECT_EQ(weights_judge.problem(), "");
+    EXPECT_EQ(products_judge.problem(), "");
+    EXPECT_EQ(judge.problem(), "");
+  }
+}
+
+TEST_F(CudaOpsMoeFew, EveryStage) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(fmt::format("{} tokens, {} of {} experts, {} and {}", c.tokens, c.k, c.experts,
+                             c.hidden, c.inner));
+    check_few(c, random_);
+  }
+}
+
+}  // namespace
+}  // namespace hopskip::cuda
