@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <map>
+#include <numbers>
 #include <random>
 
 #include "engine/engine.h"
@@ -256,7 +257,11 @@ TEST_P(Schedules, GiveEachRequestTheLogitsItGetsAlone) {
     }
   }
   EXPECT_LE(off.rms(), 2.0 * naive.rms()) << "alone";
-  const double allowed = GetParam().exact ? 0.0 : 2.0 * naive.largest;
+  // A batch may take other kernels than a request alone: two computations, independent of each
+  // other, whose errors add as squares. Each may be off by twice the naive one's largest error; on
+  // average they are to be no worse than the naive one.
+  const double allowed = GetParam().exact ? 0.0 : 2.0 * std::numbers::sqrt2 * naive.largest;
+  const double allowed_rms = GetParam().exact ? 0.0 : std::numbers::sqrt2 * naive.rms();
 
   Tally tally;
   for (int e = 0; e < GetParam().engines; ++e) {
@@ -307,7 +312,7 @@ TEST_P(Schedules, GiveEachRequestTheLogitsItGetsAlone) {
     tally.preemptions += engine.stats().preemptions;
     tally.reused += engine.stats().reused_tokens;
   }
-  EXPECT_LE(tally.apart.rms(), GetParam().exact ? 0.0 : naive.rms());
+  EXPECT_LE(tally.apart.rms(), allowed_rms);
   EXPECT_GT(tally.cancelled, 0);
   EXPECT_GT(tally.preemptions, 0);
   EXPECT_GT(tally.reused, 0);
