@@ -313,11 +313,13 @@ TEST_P(Schedules, GiveEachRequestTheLogitsItGetsAlone) {
     tally.reused += engine.stats().reused_tokens;
   }
   EXPECT_LE(tally.apart.rms(), allowed_rms);
-  EXPECT_GT(tally.cancelled, 0);
-  EXPECT_GT(tally.preemptions, 0);
-  EXPECT_GT(tally.reused, 0);
   EXPECT_GT(tally.mixed_steps, 0);
-  EXPECT_GE(tally.largest_batch, 5);
+  if (tally.schedules >= 50) {  // in few schedules some may not come up
+    EXPECT_GT(tally.cancelled, 0);
+    EXPECT_GT(tally.preemptions, 0);
+    EXPECT_GT(tally.reused, 0);
+    EXPECT_GE(tally.largest_batch, 8);
+  }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   fmt::print(
       "  {}: {} schedules in {:.1f} s: {} steps ({} mixed), {} tokens, batches up to {}, {} "
