@@ -15,7 +15,6 @@
 #include "base/check.h"
 #include "base/float16.h"
 #include "kernels/cuda/sm90/grouped_gemm/launch.h"
-#include "kernels/cuda/smxx/argmax/launch.h"
 #include "kernels/cuda/smxx/embed/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
@@ -27,6 +26,7 @@
 #include "kernels/cuda/smxx/rms_norm/launch.h"
 #include "kernels/cuda/smxx/rope/launch.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
+#include "kernels/cuda/smxx/top_candidates/launch.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -235,11 +235,17 @@ void measure_elementwise(Meter& meter, int64_t tokens, int hidden) {
   }
   if (tokens <= 64) {
     const Floats logits(tokens * kVocab);
-    const Ints best(random_ints(tokens, 1));
-    meter.measure("argmax", tokens, fmt::format("vocab {}", kVocab),
-                  4.0 * static_cast<double>(tokens) * kVocab, 0, [&](CudaStream stream) {
-                    launch_argmax({logits.get(), best.get(), tokens, kVocab, kVocab}, stream);
-                  });
+    for (const int32_t count : {1, static_cast<int32_t>(kMostCandidates)}) {
+      const Floats out(tokens * candidate_cols(count));
+      const Values<uint8_t> scratch(
+          std::vector<uint8_t>(top_candidates_scratch_bytes(tokens, kVocab)));
+      meter.measure("top_candidates", tokens, fmt::format("{} of vocab {}", count, kVocab),
+                    4.0 * static_cast<double>(tokens) * kVocab, 0, [&](CudaStream stream) {
+                      launch_top_candidates(
+                          {logits.get(), out.get(), scratch.get(), tokens, kVocab, kVocab, count},
+                          stream);
+                    });
+    }
   }
 }
 

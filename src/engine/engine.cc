@@ -90,7 +90,9 @@ class Engine::Impl {
   // first_row: of hidden, where the chunk's wanted rows begin. logits: scratch.
   void give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidden, int64_t first_row,
                           Matrix logits);
-  void advance(Job& job, const Chunk& chunk, std::span<const float> logits);
+  // row: the candidates of the last position, [1][vocab] logits, if it is the sequence's last.
+  void advance(Job& job, const Chunk& chunk, const RowCandidates* row, Matrix logits);
+  SampledToken sample(Job& job, const RowCandidates& row, Matrix logits);
   Event finish(RequestId id, FinishReason reason, std::string error = "");
 
   EngineOptions options_;
@@ -241,7 +243,7 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
       }
     }
   }
-  Matrix last;
+  Matrix last, best;
   if (const int64_t num_last = std::ssize(last_rows_); num_last > 0) {
     // Without rows for prompt logits the last ones are all there are, and padding.
     last = backend_.allocate(prompt_logits ? num_last : hidden.rows, vocab, MatrixKind::kExact);
@@ -251,12 +253,15 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
     for (int64_t i = 0; prompt_logits && i < num_last; ++i) {
       model_->logits(hidden.row_range(last_rows_[i], 1), last.row_range(i, 1));
     }
-    last.rows = num_last;
+    best = backend_.allocate(last.rows, candidate_cols(std::min(kMostCandidates, vocab)),
+                             MatrixKind::kExact);
+    backend_.top_candidates(last, best);
+    best.rows = num_last;
   }
   backend_.end_step(*step);
-  std::span<const float> logits;
-  if (last.rows > 0) {
-    logits = backend_.read(last);
+  CandidateRows candidates;
+  if (best.rows > 0) {
+    candidates = backend_.read_candidates(best);
   }
   if (time_parts_) {
     const bool prefills = std::ranges::any_of(
@@ -268,10 +273,14 @@ void Engine::Impl::run(std::span<const Chunk> chunks) {
   for (size_t i = 0; i < chunks.size(); ++i) {
     count(*jobs[i], chunks[i], *step, i);
   }
-  for (size_t i = 0; i < chunks.size(); ++i) {
-    const bool is_last = chunks[i].is_last();
-    advance(*jobs[i], chunks[i], is_last ? logits.first(vocab) : logits.first(0));
-    logits = logits.subspan(is_last ? vocab : 0);
+  for (int64_t i = 0, row = 0; i < std::ssize(chunks); ++i) {
+    if (chunks[i].is_last()) {
+      const RowCandidates of_row = candidates[row];
+      advance(*jobs[i], chunks[i], &of_row, last.row_range(row, 1));
+      ++row;
+    } else {
+      advance(*jobs[i], chunks[i], nullptr, {});
+    }
   }
 }
 
@@ -324,10 +333,15 @@ void Engine::Impl::give_prompt_logits(Job& job, const Chunk& chunk, Matrix hidde
   job.prompt_rows_given = std::max(job.prompt_rows_given, end);
 }
 
+SampledToken Engine::Impl::sample(Job& job, const RowCandidates& row, Matrix logits) {
+  std::optional<SampledToken> token = job.sampler.sample(row, logits.cols);
+  return token ? *std::move(token) : job.sampler.sample(row, backend_.read(logits));
+}
+
 // The chunk's K and V stand; its last row's logits, if it is the sequence's last, give a token.
-void Engine::Impl::advance(Job& job, const Chunk& chunk, std::span<const float> logits) {
+void Engine::Impl::advance(Job& job, const Chunk& chunk, const RowCandidates* row, Matrix logits) {
   scheduler_.complete(chunk);
-  if (logits.empty()) {
+  if (row == nullptr) {
     return;
   }
   Sequence& sequence = *chunk.sequence;
@@ -339,7 +353,17 @@ void Engine::Impl::advance(Job& job, const Chunk& chunk, std::span<const float> 
     events_.push_back(finish(sequence.id, FinishReason::kLength));
     return;
   }
-  SampledToken token = job.sampler.sample(logits);
+  SampledToken token;
+  try {
+    token = sample(job, *row, logits);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt) {
+      throw;
+    }
+    // These logits are the sequence's own: the others of the step go on.
+    events_.push_back(finish(sequence.id, FinishReason::kError, error.what()));
+    return;
+  }
   sequence.tokens.push_back(token.id);
   ++stats.generated_tokens;
   ++totals_.generated_tokens;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "hopskip/types.h"
+#include "kernels/candidates.h"
 
 namespace hopskip {
 
@@ -21,8 +22,14 @@ class Sampler {
  public:
   Sampler(const SamplingParams& params, uint64_t seed, std::span<const int32_t> prompt);
 
-  // logits: [vocab], finite or −inf. Records the token as generated. Throws Corrupt where the
-  // largest logit is not finite.
+  // Records the token as generated. row: of a row of `vocab` logits, finite or −inf, the best
+  // candidates. Nothing, and nothing is recorded, where those do not decide what the whole row
+  // would give. Throws Corrupt where a logit is NaN or the largest one infinite.
+  std::optional<SampledToken> sample(const RowCandidates& row, int64_t vocab);
+  // The same from the whole row, [vocab]: where the first one gives a token, it is this one, and
+  // its log-probabilities are the same bits.
+  SampledToken sample(const RowCandidates& row, std::span<const float> logits);
+  // The same from the row alone.
   SampledToken sample(std::span<const float> logits);
 
  private:
@@ -32,8 +39,13 @@ class Sampler {
   };
 
   bool penalises() const;
-  void penalise(std::span<float> logits) const;
+  float penalised(float logit, const Seen& seen) const;
+  // No seen token can be more likely with its penalties than without.
+  bool penalties_only_lower() const;
+  std::optional<int32_t> draw(const RowCandidates& row, int64_t vocab);
   int32_t draw(std::span<const float> logits);
+  SampledToken record(int32_t id, float logit, const RowCandidates& row);
+  float inverse_temperature() const;
   double uniform() const;
 
   SamplingParams params_;
@@ -41,7 +53,8 @@ class Sampler {
   int64_t generated_ = 0;
   std::unordered_map<int32_t, Seen> seen_;  // kept only where a penalty needs it
   std::vector<float> penalised_;            // scratch
-  std::vector<TokenLogprob> candidates_;    // scratch
+  std::vector<Candidate> candidates_;       // scratch
+  std::vector<float> scaled_;               // scratch
 };
 
 // log Σ exp(x): x is not empty.

@@ -37,8 +37,12 @@ int64_t memory_beside_largest_step(Backend& backend, Model& model, const EngineO
     const Matrix hidden = model.forward(*step);
     const Matrix logits = backend.allocate(hidden.rows, config.vocab_size, MatrixKind::kExact);
     model.logits(hidden, logits);
+    const Matrix best =
+        backend.allocate(hidden.rows, candidate_cols(std::min(kMostCandidates, config.vocab_size)),
+                         MatrixKind::kExact);
+    backend.top_candidates(logits, best);
     backend.end_step(*step);
-    backend.read(logits);
+    backend.read_candidates(best);
   }
   backend.reset_workspace();
   kv.reset();

@@ -21,6 +21,7 @@
 #include "attention/skip_map.h"
 #include "attention/tile_plan.h"
 #include "hopskip/types.h"
+#include "kernels/candidates.h"
 #include "tensor/view.h"
 
 namespace hopskip {
@@ -317,6 +318,15 @@ class Backend {
   // Waits for the device, if any, and gives exact x, whose rows are adjacent, as host memory, valid
   // until the next read() or reset_workspace().
   virtual std::span<const float> read(Matrix x) = 0;
+
+  // The `count` largest of each row of exact logits [n][vocab] in order (candidates.h), and its sum
+  // of exponentials: out, exact, [n][candidate_cols(count)], rows adjacent. NaN is ordered as −inf.
+  // 1 ≤ count ≤ kMostCandidates, and no more than vocab. Throws Unsupported for a vocabulary it is
+  // too large for.
+  virtual void top_candidates(Matrix logits, Matrix out) = 0;
+  // Waits for the device, if any, and gives what top_candidates() filled, valid until the next
+  // read_candidates() or reset_workspace().
+  virtual CandidateRows read_candidates(Matrix candidates) = 0;
 
   // One matrix of each of E experts, all of one shape [out, in] and dtype, as one weight for moe():
   // rows() = E · out, cols() = in. The views' memory must outlive it. Throws as load() does.

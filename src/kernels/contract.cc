@@ -170,6 +170,26 @@ void check_attention(const Step& step, const AttentionShape& shape, int layer, M
         "attention: {} columns for {} heads of {}", q.cols, shape.num_heads, shape.head_dim);
 }
 
+int64_t check_top_candidates(Matrix logits, Matrix out) {
+  const int64_t count = candidate_count(out.cols);
+  check(logits.dtype == DType::kF32 && out.dtype == DType::kF32, kInvalid,
+        "top_candidates: logits in {}, candidates in {}; both must be f32",
+        dtype_name(logits.dtype), dtype_name(out.dtype));
+  check(out.rows == logits.rows && out.cols == candidate_cols(count) && out.stride == out.cols &&
+            count >= 1 && count <= std::min(kMostCandidates, logits.cols),
+        kInvalid, "top_candidates: {} x {} for candidates of {} x {} logits", out.rows, out.cols,
+        logits.rows, logits.cols);
+  return count;
+}
+
+void check_read_candidates(Matrix candidates) {
+  check(candidates.dtype == DType::kF32 && candidates.stride == candidates.cols &&
+            candidates.cols == candidate_cols(candidate_count(candidates.cols)) &&
+            candidate_count(candidates.cols) >= 1,
+        kInvalid, "read_candidates: {} x {} values are no candidates", candidates.rows,
+        candidates.cols);
+}
+
 void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
                Matrix residual) {
   check_same_shape("moe", x, residual);

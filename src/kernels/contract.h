@@ -37,6 +37,10 @@ void check_kv_append(const Step& step, int layer, Matrix k, Matrix v);
 void check_attention(const Step& step, const AttentionShape& shape, int layer, Matrix q,
                      Matrix out);
 
+// Gives the number of candidates that `out` holds.
+int64_t check_top_candidates(Matrix logits, Matrix out);
+void check_read_candidates(Matrix candidates);
+
 void check_moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
                Matrix residual);
 // At least one, all of one shape of rank 2 and one dtype.

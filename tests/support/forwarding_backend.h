@@ -60,6 +60,10 @@ class ForwardingBackend : public Backend {
     return inner_->tile_plan(phase, shape, kv_dtype);
   }
   std::span<const float> read(Matrix x) override { return inner_->read(x); }
+  void top_candidates(Matrix logits, Matrix out) override { inner_->top_candidates(logits, out); }
+  CandidateRows read_candidates(Matrix candidates) override {
+    return inner_->read_candidates(candidates);
+  }
   WeightPtr load_experts(std::span<const TensorView> experts) override {
     return inner_->load_experts(experts);
   }

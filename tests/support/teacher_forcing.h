@@ -74,29 +74,39 @@ class TeacherForcing : public ForwardingBackend {
     inner().norm_moe(in, router, logits, w, routing);
   }
 
-  std::span<const float> read(Matrix x) override {
-    const std::span<const float> logits = ForwardingBackend::read(x);
-    if (!ended_ || x.rows != std::ssize(rows_)) {
-      return logits;
+  void top_candidates(Matrix logits, Matrix out) override {
+    ForwardingBackend::top_candidates(logits, out);
+    logits_ = logits;
+  }
+  CandidateRows read_candidates(Matrix candidates) override {
+    const CandidateRows rows = ForwardingBackend::read_candidates(candidates);
+    if (!ended_ || rows.rows() != std::ssize(rows_)) {
+      return rows;
     }
-    forced_.assign(logits.begin(), logits.end());
-    for (int64_t i = 0; i < x.rows; ++i) {
-      const std::span<float> row = std::span(forced_).subspan(i * x.cols, x.cols);
-      rows_[i].logits.assign(row.begin(), row.end());
+    logits_.rows = rows.rows();
+    const std::span<const float> logits = ForwardingBackend::read(logits_);
+    forced_.clear();
+    for (int64_t i = 0; i < rows.rows(); ++i) {
+      const RowCandidates row = rows[i];
+      const std::span<const float> values = logits.subspan(i * logits_.cols, logits_.cols);
+      rows_[i].logits.assign(values.begin(), values.end());
+      forced_.push_back({0, row.sum_exp});
+      forced_.insert(forced_.end(), row.top.begin(), row.top.end());
       const int32_t next = next_(rows_[i].token, rows_[i].position);
       // What is not finite stays as it is: the engine has to report it.
-      if (next >= 0 && std::ranges::all_of(row, [](float v) { return std::isfinite(v); })) {
-        row[next] = std::ranges::max(row) + 1.0f;
+      if (next >= 0 && std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) {
+        forced_[forced_.size() - row.top.size()] = {next, row.top[0].logit + 1.0f};
       }
     }
-    return forced_;
+    return {forced_.data(), rows.rows(), candidate_count(candidates.cols)};
   }
 
  private:
   Next next_;
   bool ended_ = false;
   std::vector<LogitRow> rows_;
-  std::vector<float> forced_;
+  Matrix logits_;                  // of the step
+  std::vector<Candidate> forced_;  // as a backend stores them
 };
 
 }  // namespace hopskip::test

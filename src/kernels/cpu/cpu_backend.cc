@@ -1,6 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include "base/check.h"
+#include "kernels/contract.h"
 #include "kernels/cpu/weight.h"
 
 namespace hopskip {
@@ -29,6 +30,12 @@ WeightPtr CpuBackend::load_experts(std::span<const TensorView> experts) {
 std::span<const float> CpuBackend::read(Matrix x) {
   check(x.stride == x.cols, ErrorCode::kInvalidArgument, "read: the rows are not adjacent");
   return {x.values(), static_cast<size_t>(x.rows * x.cols)};
+}
+
+CandidateRows CpuBackend::read_candidates(Matrix candidates) {
+  check_read_candidates(candidates);
+  return {static_cast<const Candidate*>(candidates.data), candidates.rows,
+          candidate_count(candidates.cols)};
 }
 
 }  // namespace hopskip

@@ -13,6 +13,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/moe.h"
 #include "kernels/cpu/simd/level.h"
+#include "kernels/cpu/top_candidates.h"
 #include "kernels/host_clock.h"
 #include "kernels/host_workspace.h"
 #include "kernels/huge_memory.h"
@@ -80,6 +81,12 @@ class CpuBackend final : public Backend {
   }
 
   std::span<const float> read(Matrix x) override;
+
+  void top_candidates(Matrix logits, Matrix out) override {
+    clock_.enter(Part::kRest);
+    cpu_top_candidates(pool_, level_, logits, out);
+  }
+  CandidateRows read_candidates(Matrix candidates) override;
 
   WeightPtr load_experts(std::span<const TensorView> experts) override;
   void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,

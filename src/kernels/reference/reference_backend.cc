@@ -147,4 +147,30 @@ std::span<const float> ReferenceBackend::read(Matrix x) {
   return {x.values(), static_cast<size_t>(x.rows * x.cols)};
 }
 
+void ReferenceBackend::top_candidates(Matrix logits, Matrix out) {
+  clock_.enter(Part::kRest);
+  const int64_t count = check_top_candidates(logits, out);
+  for (int64_t row = 0; row < logits.rows; ++row) {
+    const float* x = logits.row(row);
+    std::vector<Candidate> order(logits.cols);
+    for (int64_t i = 0; i < logits.cols; ++i) {
+      order[i] = {static_cast<int32_t>(i), std::isnan(x[i]) ? -INFINITY : x[i]};
+    }
+    std::sort(order.begin(), order.end(), before);
+    double sum = 0.0;  // NaN where x has one, or its largest is infinite
+    for (int64_t i = 0; i < logits.cols; ++i) {
+      sum += std::exp(double{x[i]} - double{order[0].logit});
+    }
+    auto* to = reinterpret_cast<Candidate*>(out.row(row));
+    *to = {static_cast<int32_t>(count), static_cast<float>(sum)};
+    std::copy_n(order.begin(), count, to + 1);
+  }
+}
+
+CandidateRows ReferenceBackend::read_candidates(Matrix candidates) {
+  check_read_candidates(candidates);
+  return {static_cast<const Candidate*>(candidates.data), candidates.rows,
+          candidate_count(candidates.cols)};
+}
+
 }  // namespace hopskip

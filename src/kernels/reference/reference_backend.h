@@ -48,6 +48,9 @@ class ReferenceBackend final : public Backend {
 
   std::span<const float> read(Matrix x) override;
 
+  void top_candidates(Matrix logits, Matrix out) override;
+  CandidateRows read_candidates(Matrix candidates) override;
+
   WeightPtr load_experts(std::span<const TensorView> experts) override;
   void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
            Matrix residual) override;

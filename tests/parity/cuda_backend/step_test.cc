@@ -304,10 +304,15 @@ class Decoding {
     const Matrix hidden = model_->forward(*step);
     Matrix out = backend_.allocate(hidden.rows, config().vocab_size, MatrixKind::kExact);
     model_->logits(hidden, out);
+    const Matrix best =
+        backend_.allocate(out.rows, candidate_cols(kCandidates), MatrixKind::kExact);
+    backend_.top_candidates(out, best);
     backend_.end_step(*step);
+    const CandidateRows candidates = backend_.read_candidates(best.row_range(0, std::ssize(rows)));
     out.rows = std::ssize(rows);
     num_tokens_ = step->num_tokens();
-    const auto logits = backend_.read(out);
+    const auto logits = backend_.read(out);  // which leaves the candidates alone
+    expect_candidates(candidates, logits);
     counts_.assign(step->counts().begin(), step->counts().end());
     return {logits.begin(), logits.end()};
   }
@@ -317,6 +322,28 @@ class Decoding {
 
  private:
   static constexpr int64_t kPagesEach = 8;
+  static constexpr int64_t kCandidates = 20;
+
+  // They are those of these logits, of each row.
+  void expect_candidates(const CandidateRows& found, std::span<const float> logits) const {
+    const int64_t vocab = config().vocab_size;
+    ASSERT_EQ(found.rows() * vocab, std::ssize(logits));
+    for (int64_t row = 0; row < found.rows(); ++row) {
+      std::vector<Candidate> want;
+      double sum = 0.0;
+      for (float logit : logits.subspan(row * vocab, vocab)) {
+        want.push_back({static_cast<int32_t>(std::ssize(want)), logit});
+        sum += std::exp(double{logit});
+      }
+      std::ranges::sort(want, before);
+      sum /= std::exp(double{want.front().logit});
+      EXPECT_NEAR(found[row].sum_exp, sum, kSumExpError * sum) << "row " << row;
+      for (int64_t i = 0; i < kCandidates; ++i) {
+        EXPECT_EQ(found[row].top[i].id, want[i].id) << "row " << row << ", place " << i;
+        EXPECT_EQ(found[row].top[i].logit, want[i].logit);
+      }
+    }
+  }
   const ModelConfig& config() const { return model_->config(); }
 
   Backend& backend_;
@@ -402,6 +429,30 @@ TEST_F(CudaStepTest, AStepThatIsGivenUpLeavesNothingBehind) {
   for (float logit : captured) {
     EXPECT_TRUE(std::isfinite(logit));
   }
+}
+
+TEST_F(CudaStepTest, ReadsCandidatesOfRowsThatHoldAnything) {
+  constexpr int64_t kVocab = 1003;
+  std::vector<float> values = normal_values(3 * kVocab, random_);
+  values[kVocab + 500] = std::nanf("");
+  const Matrix logits = upload(*backend_, values, kVocab, MatrixKind::kExact);
+  const Matrix best = backend_->allocate(3, candidate_cols(kMostCandidates), MatrixKind::kExact);
+  backend_->top_candidates(logits, best);
+  const CandidateRows rows = backend_->read_candidates(best);
+  ASSERT_EQ(rows.rows(), 3);
+  EXPECT_TRUE(std::isnan(rows[1].sum_exp));
+  for (int64_t row : {0, 2}) {
+    const auto of_row = std::span(values).subspan(row * kVocab, kVocab);
+    EXPECT_GE(rows[row].sum_exp, 1.0f);
+    EXPECT_EQ(rows[row].top.front().logit, *std::ranges::max_element(of_row));
+    for (const Candidate& candidate : rows[row].top) {
+      EXPECT_EQ(candidate.logit, of_row[candidate.id]);
+    }
+  }
+  EXPECT_ERROR(
+      ErrorCode::kUnsupported, "a vocabulary of",
+      backend_->top_candidates(backend_->allocate(1, (1 << 20) + 1, MatrixKind::kExact),
+                               backend_->allocate(1, candidate_cols(1), MatrixKind::kExact)));
 }
 
 TEST_F(CudaStepTest, SaysWhatItCannotDo) {

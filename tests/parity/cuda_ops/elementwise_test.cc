@@ -1,7 +1,5 @@
-// Activation, embedding, gather and argmax against the obvious.
-#include <limits>
+// Activation, embedding and gather against the obvious.
 
-#include "kernels/cuda/smxx/argmax/launch.h"
 #include "kernels/cuda/smxx/embed/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
@@ -19,7 +17,6 @@ using test::normal_rows;
 using test::Rows;
 
 using CudaOpsElementwise = test::OpsTest;
-using CudaOpsArgmax = test::OpsTest;
 
 TEST_F(CudaOpsElementwise, SiluMul) {
   for (const int64_t cols : {1, 8, 60, 768, 2051, 12288}) {
@@ -125,48 +122,6 @@ TEST_F(CudaOpsElementwise, GatherRows) {
           check_gather<bf16>({23, cols, gap, 0}, {rows, cols, 2 * gap, shift}, wide, random_);
         }
       }
-    }
-  }
-}
-
-TEST_F(CudaOpsArgmax, LowestOfTheLargest) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  for (const int64_t vocab : {1, 7, 1000, 1004, 8192, 49152, 151936, 151937}) {
-    for (const auto& [gap, shift] : {std::pair{0, 0}, std::pair{4, 0}, std::pair{1, 1}}) {
-      Rows<float> logits = normal_rows<float>({12, vocab, gap, shift}, random_);
-      const auto any = [&] { return integer(0, vocab - 1); };
-      for (int i = 0; i < 3; ++i) {  // the same maximum at several places
-        logits.at(1, any()) = 9.0f;
-        logits.at(2, any()) = kInfinity;
-        logits.at(3, any()) = kNan;
-      }
-      logits.at(4, vocab - 1) = 100.0f;
-      logits.at(5, 0) = 100.0f;
-      for (int64_t id = 0; id < vocab; ++id) {
-        logits.at(6, id) = 1.0f;  // all equal
-        logits.at(7, id) = -kInfinity;
-        logits.at(8, id) = kNan;
-        logits.at(9, id) = id == vocab / 2 ? -1e30f : -kInfinity;
-        logits.at(10, id) = static_cast<float>(id % 100);  // ties everywhere
-      }
-      std::vector<int32_t> want(12, 0);
-      for (int64_t row = 0; row < 12; ++row) {
-        double best = -kInfinity;
-        for (int64_t id = 0; id < vocab; ++id) {
-          if (logits.get(row, id) > best) {
-            best = logits.get(row, id);
-            want[row] = static_cast<int32_t>(id);
-          }
-        }
-      }
-      const DeviceRows<float> device_logits(logits);
-      const DeviceArray<int32_t> ids(13);
-      launch_argmax({device_logits.data(), ids.data(), 12, logits.layout.stride(),
-                     static_cast<int32_t>(vocab)},
-                    nullptr);
-      want.push_back(-1);  // poison
-      EXPECT_EQ(ids.download(), want) << "vocab " << vocab << ", gap " << gap;
     }
   }
 }

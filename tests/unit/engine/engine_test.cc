@@ -5,8 +5,10 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "support/error_matchers.h"
+#include "support/forwarding_backend.h"
 #include "support/tiny_model.h"
 
 namespace hopskip {
@@ -233,6 +235,83 @@ TEST_F(EngineTest, PromptLogitsGoTogetherWithGeneration) {
   }
   EXPECT_EQ(found, tokens);
   EXPECT_EQ(std::ranges::max_element(last) - last.begin(), tokens[0]);
+}
+
+// The reference; notes which rows of logits are read, and can spoil one of a step's.
+class WatchedBackend : public ForwardingBackend {
+ public:
+  WatchedBackend() : ForwardingBackend(make_backend("reference", {.threads = 1})) {}
+  void top_candidates(Matrix logits, Matrix out) override {
+    if (spoiled_row < logits.rows) {
+      logits.row(spoiled_row)[3] = std::nanf("");
+    }
+    ForwardingBackend::top_candidates(logits, out);
+  }
+  std::span<const float> read(Matrix x) override {
+    rows_read += x.rows;
+    return ForwardingBackend::read(x);
+  }
+
+  int64_t spoiled_row = std::numeric_limits<int64_t>::max();
+  int64_t rows_read = 0;
+};
+
+TEST_F(EngineTest, LogitsThatAreNotFiniteEndTheirRequestOnly) {
+  WatchedBackend backend;
+  Engine engine(model_.checkpoint(), backend);
+  std::vector<RequestId> ids;
+  for (int64_t length : {5, 6, 7}) {
+    ids.push_back(engine.add(greedy(some_tokens(length), 4)));
+  }
+  engine.step();
+  backend.spoiled_row = 1;
+  std::map<RequestId, Tokens> tokens;
+  std::map<RequestId, Event> last;
+  while (!engine.idle()) {
+    for (const Event& event : engine.step()) {
+      if (event.token) {
+        tokens[event.id].push_back(event.token->id);
+      }
+      last[event.id] = event;
+    }
+    backend.spoiled_row = std::numeric_limits<int64_t>::max();
+  }
+  EXPECT_EQ(last[ids[1]].finish, FinishReason::kError);
+  EXPECT_THAT(last[ids[1]].error, testing::HasSubstr("not finite"));
+  EXPECT_TRUE(tokens[ids[1]].empty());
+  Engine untouched = make();
+  for (size_t i : {0, 2}) {
+    const Outcome alone = run(untouched, greedy(some_tokens(5 + static_cast<int64_t>(i)), 4));
+    EXPECT_EQ(last[ids[i]].finish, FinishReason::kLength);
+    EXPECT_EQ(tokens[ids[i]], Tokens(alone.tokens.begin() + 1, alone.tokens.end()));
+  }
+  EXPECT_EQ(engine.stats().kv_pages_in_use, 0);
+}
+
+// A model whose vocabulary is larger than the candidates of a row.
+TEST(EngineCandidates, OnlyRowsThatCandidatesDoNotDecideAreRead) {
+  ModelConfig config = test::tiny_config();
+  config.vocab_size = 500;
+  test::TinyModel model(config);
+  WatchedBackend backend;
+  const auto sampling_of = [](bool raised) {
+    Request request;
+    request.prompt = some_tokens(9);
+    request.max_new_tokens = 10;
+    request.sampling.top_k = 40;
+    request.sampling.seed = 7;
+    request.sampling.logprobs = 3;
+    request.sampling.repetition_penalty = raised ? 0.9 : 1.0;  // may raise any token
+    return request;
+  };
+  Engine engine(model.checkpoint(), backend);
+  for (bool raised : {false, true, false}) {
+    engine.add(sampling_of(raised));
+  }
+  while (!engine.idle()) {
+    engine.step();
+  }
+  EXPECT_EQ(backend.rows_read, 10);
 }
 
 TEST_F(EngineTest, SeededSamplingIsReproducible) {

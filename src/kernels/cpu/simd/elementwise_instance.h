@@ -83,8 +83,64 @@ void silu_mul_row(const float* gate, const float* up, int64_t n, float* out) {
   }
 }
 
-constexpr ElementwiseKernels kElementwise{rms_norm_row, rope_row, rope_interleaved_row,
-                                          silu_mul_row};
+void group_max_row(const float* x, int64_t n, float* out) {
+  constexpr int kLanes = 16;
+  constexpr float kMinusInfinity = -__builtin_inff();
+  for (int64_t first = 0; first < n; first += kLogitGroup) {
+    float best[kLanes];
+    for (float& value : best) {
+      value = kMinusInfinity;
+    }
+    if (first + kLogitGroup <= n) {
+      for (int64_t i = first; i < first + kLogitGroup; i += kLanes) {
+        for (int j = 0; j < kLanes; ++j) {
+          best[j] = x[i + j] > best[j] ? x[i + j] : best[j];  // a NaN is not
+        }
+      }
+    } else {
+      for (int64_t i = first; i < n; ++i) {
+        best[0] = x[i] > best[0] ? x[i] : best[0];
+      }
+    }
+    float largest = kMinusInfinity;
+    for (float value : best) {
+      largest = value > largest ? value : largest;
+    }
+    out[first / kLogitGroup] = largest;
+  }
+}
+
+// exp_near() of values up to 0, but 0 far down, where a million terms are below 1e-32; NaN stays.
+inline float exp_of_logit(float x) {
+  const float value = exp_near(x);
+  return x >= -87.0f ? value : x < -87.0f ? 0.0f : x;
+}
+
+float sum_exp_row(const float* x, int64_t n, float top) {
+  constexpr int kSums = 16;
+  constexpr int64_t kBlock = 4096;  // floats add up so many terms at most, doubles the rest
+  double total = 0.0;
+  int64_t i = 0;
+  while (i + kSums <= n) {
+    const int64_t end = i + kBlock < n ? i + kBlock : n;
+    float sums[kSums] = {};
+    for (; i + kSums <= end; i += kSums) {
+      for (int j = 0; j < kSums; ++j) {
+        sums[j] += exp_of_logit(x[i + j] - top);
+      }
+    }
+    for (float sum : sums) {
+      total += double{sum};
+    }
+  }
+  for (; i < n; ++i) {
+    total += double{exp_of_logit(x[i] - top)};
+  }
+  return static_cast<float>(total);
+}
+
+constexpr ElementwiseKernels kElementwise{rms_norm_row, rope_row,      rope_interleaved_row,
+                                          silu_mul_row, group_max_row, sum_exp_row};
 
 }  // namespace
 }  // namespace hopskip

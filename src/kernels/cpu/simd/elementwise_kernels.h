@@ -8,6 +8,8 @@
 
 namespace hopskip {
 
+inline constexpr int64_t kLogitGroup = 64;
+
 struct ElementwiseKernels {
   // y may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
@@ -19,6 +21,10 @@ struct ElementwiseKernels {
                            const float* cos, const float* sin);
   // out may be gate.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+  // out [ceil(n / kLogitGroup)]: the largest of each group, where NaN counts as −inf.
+  void (*group_max)(const float* x, int64_t n, float* out);
+  // Σ exp(x[i] − top), top ≥ x[i] and finite; NaN where there is one.
+  float (*sum_exp)(const float* x, int64_t n, float top);
 };
 
 const ElementwiseKernels& elementwise_kernels(SimdLevel level);

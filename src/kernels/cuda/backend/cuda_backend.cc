@@ -17,6 +17,7 @@
 #include "kernels/cuda/smxx/rope/launch.h"
 #include "kernels/cuda/smxx/rotate_append/launch.h"
 #include "kernels/cuda/smxx/silu_mul/launch.h"
+#include "kernels/cuda/smxx/top_candidates/launch.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -42,6 +43,7 @@ enum Operation : uint64_t {
   kNormGatedLinear,
   kNormMoe,
   kRotateAppend,
+  kTopCandidates,
 };
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
@@ -480,23 +482,57 @@ TilePlan CudaBackend::tile_plan(Phase phase, const AttentionShape& shape, DType 
   return select_kernel(config).tile_plan(config, 0);
 }
 
-std::span<const float> CudaBackend::read(Matrix x) {
+const std::byte* CudaBackend::read_into(ReadBuffer& buffer, Matrix x) {
   check_type("read", "x", x, DType::kF32);
   check(x.stride == x.cols, kInvalid, "read: the rows are not adjacent");
   check(!own_->graphs.puts_off(), kInvalid,
         "read() before end_step() in a step that was begun without reads_early");
   const DeviceScope scope(device_);
   const size_t bytes = x.rows * x.cols * sizeof(float);
-  if (bytes > own_->read_bytes) {
-    own_->read_bytes = 0;
-    own_->read = allocate_pinned(std::bit_ceil(bytes), "what is read from the GPU");
-    own_->read_bytes = std::bit_ceil(bytes);
+  if (bytes > buffer.bytes) {
+    buffer.bytes = 0;
+    buffer.memory = allocate_pinned(std::bit_ceil(bytes), "what is read from the GPU");
+    buffer.bytes = std::bit_ceil(bytes);
   }
   const cudaStream_t stream = own_->stream.get();
-  check_cuda(cudaMemcpyAsync(own_->read.get(), x.data, bytes, cudaMemcpyDeviceToHost, stream),
+  check_cuda(cudaMemcpyAsync(buffer.memory.get(), x.data, bytes, cudaMemcpyDeviceToHost, stream),
              "read from the GPU");
   check_cuda(cudaStreamSynchronize(stream), "run a step");
-  return {reinterpret_cast<const float*>(own_->read.get()), static_cast<size_t>(x.rows * x.cols)};
+  return buffer.memory.get();
+}
+
+std::span<const float> CudaBackend::read(Matrix x) {
+  return {reinterpret_cast<const float*>(read_into(own_->read, x)),
+          static_cast<size_t>(x.rows * x.cols)};
+}
+
+void CudaBackend::top_candidates(Matrix logits, Matrix out) {
+  const int64_t count = check_top_candidates(logits, out);
+  check(logits.cols <= kMostCandidateVocab, ErrorCode::kUnsupported,
+        "top_candidates: a vocabulary of {}; on a GPU at most {}", logits.cols,
+        kMostCandidateVocab);
+  const DeviceScope scope(device_);
+  const auto vocab = static_cast<int32_t>(logits.cols);
+  const Matrix scratch = own_->workspace.allocate(
+      1, top_candidates_scratch_bytes(logits.rows, vocab) / int64_t{sizeof(float)}, DType::kF32);
+  const TopCandidatesArgs args{.logits = logits.values(),
+                               .out = out.values(),
+                               .scratch = scratch.data,
+                               .rows = logits.rows,
+                               .stride = logits.stride,
+                               .vocab = vocab,
+                               .count = static_cast<int32_t>(count)};
+  if (own_->graphs.launches({kTopCandidates, address(args.logits), address(args.out),
+                             address(args.scratch), static_cast<uint64_t>(args.rows),
+                             static_cast<uint64_t>(args.count)})) {
+    launch_top_candidates(args, own_->stream.get());
+  }
+}
+
+CandidateRows CudaBackend::read_candidates(Matrix candidates) {
+  check_read_candidates(candidates);
+  return {reinterpret_cast<const Candidate*>(read_into(own_->read_candidates, candidates)),
+          candidates.rows, candidate_count(candidates.cols)};
 }
 
 WeightPtr CudaBackend::load_experts(std::span<const TensorView> experts) {

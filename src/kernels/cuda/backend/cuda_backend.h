@@ -60,6 +60,9 @@ class CudaBackend final : public Backend {
 
   std::span<const float> read(Matrix x) override;
 
+  void top_candidates(Matrix logits, Matrix out) override;
+  CandidateRows read_candidates(Matrix candidates) override;
+
   WeightPtr load_experts(std::span<const TensorView> experts) override;
   void moe(Matrix x, Matrix router_logits, const ExpertWeights& w, const MoeRouting& routing,
            Matrix residual) override;
@@ -82,6 +85,13 @@ class CudaBackend final : public Backend {
                  const AttentionSet::Layer& attention);
   // Of an operation's kind, the first value that StepGraphs::launches() is given.
   static Part part_of(uint64_t operation);
+  // Pinned memory that grows with what is read.
+  struct ReadBuffer {
+    PinnedMemory memory;
+    size_t bytes = 0;
+  };
+  // Waits for the stream; the matrix's bytes, valid until the next use of the buffer.
+  const std::byte* read_into(ReadBuffer& buffer, Matrix x);
   // This step's place among those that graphs serve; nothing: it is not one.
   static int64_t padded_tokens(const StepInputs& inputs);
 
@@ -110,8 +120,7 @@ class CudaBackend final : public Backend {
     CudaLinear linear;
     CudaMoe moe;
     std::list<Frequencies> frequencies;
-    PinnedMemory read;
-    size_t read_bytes = 0;
+    ReadBuffer read, read_candidates;
   };
   std::unique_ptr<Resources> own_;
 };
