@@ -23,10 +23,6 @@ namespace hopskip::cuda {
 namespace {
 
 constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
-// Memory that the KV cache leaves for what grows later: graphs, attention's partial results, CUDA
-// itself. Of a small GPU a sixteenth.
-constexpr int64_t kMemoryReserve = int64_t{1} << 30;
-constexpr int64_t kReserveDivisor = 16;
 
 // Kinds of operations, for the signature of a graph.
 enum Operation : uint64_t {
@@ -116,17 +112,6 @@ void CudaBackend::reset_workspace() {
   own_->graphs.forget_if([&] { return own_->workspace.reset(); });
 }
 
-void CudaBackend::check_fits(std::span<const TensorView> weights) const {
-  const DeviceScope scope(device_);
-  size_t free = 0;
-  size_t total = 0;
-  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
-  const int64_t needed = bytes_on_device(weights);
-  check(needed <= static_cast<int64_t>(free), ErrorCode::kOutOfMemory, "{}",
-        no_room_text("the weights", needed, device_, static_cast<int64_t>(free),
-                     static_cast<int64_t>(total), "take a smaller model"));
-}
-
 WeightPtr CudaBackend::load(const TensorView& view) {
   const DeviceScope scope(device_);
   return own_->loader.load(view);
@@ -147,25 +132,6 @@ std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) 
   }
   const DeviceScope scope(device_);
   return std::make_unique<CudaKvStorage>(config, own_->stream.get(), own_->kv_bytes);
-}
-
-int64_t CudaBackend::memory_for_kv(const KvConfig& config) const {
-  const DeviceScope scope(device_);
-  size_t free = 0;
-  size_t total = 0;
-  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
-  const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
-  return std::max<int64_t>(1, bytes_for_pages(config, static_cast<int64_t>(free) - reserve));
-}
-
-std::optional<MemoryUse> CudaBackend::memory_use() const {
-  const DeviceScope scope(device_);
-  size_t free = 0;
-  size_t total = 0;
-  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
-  MemoryUse use{.weights = own_->loader.bytes_in_use(), .kv_cache = *own_->kv_bytes};
-  use.rest = static_cast<int64_t>(total - free) - use.weights - use.kv_cache;
-  return use;
 }
 
 std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {
