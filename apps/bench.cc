@@ -159,7 +159,7 @@ struct BenchCommand {
     options.context = *std::max_element(common.contexts.begin(), common.contexts.end()) +
                       (phase == Phase::kDecode ? new_tokens : 0);
     options.prefix_reuse = phase == Phase::kDecode;
-    LLM llm(options);
+    LLM llm = open_llm(options, common.report.shows_progress());
     fmt::print(stderr, "{} on {}\n", llm.info().model, llm.info().device);
     Table table({"ctx", "factor", phase == Phase::kDecode ? "ms/token" : "seconds", "tokens/s",
                  "skipped", "speed-up"});

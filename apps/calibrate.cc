@@ -73,7 +73,7 @@ struct CalibrateCommand {
       text += part;
     }
     check_writable(profile_file);
-    LLM llm(llm_options);
+    LLM llm = open_llm(llm_options, progress && stderr_is_terminal());
     Progress bar(progress && stderr_is_terminal(), "calibrate", "tokens");
     const Calibration result =
         calibrate(llm, llm.encode(text), chosen, [&](int64_t d, int64_t t) { bar.update(d, t); });

@@ -65,7 +65,7 @@ struct ChatCommand {
     if (report.stats_file) {
       check_writable(*report.stats_file);
     }
-    LLM llm(model.options());
+    LLM llm = open_llm(model.options(), report.shows_progress());
     check(llm.info().has_chat_template, ErrorCode::kUnsupported,
           "{} has no chat template: use 'hopskip run'", llm.info().model);
     const InterruptGuard guard;

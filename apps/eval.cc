@@ -90,7 +90,7 @@ struct EvalCommand {
       std::filesystem::create_directories(folder);
       check_writable(path("json"));
     }
-    LLM llm(llm_options);
+    LLM llm = open_llm(llm_options, report.shows_progress());
     const std::vector<int32_t> tokens = llm.encode(text);
     std::vector<Row> rows;
     for (size_t i = 0; i < list.size(); ++i) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hopskip/attention.h"
+#include "kernels/cuda/backend/entry.h"
 #include "table.h"
 
 namespace hopskip::apps {
@@ -68,6 +69,18 @@ void for_usual_rows(Function function) {
   }
 }
 
+void print_engine(const GpuInfo& gpu) {
+  const auto parts = cuda_backend_parts(gpu.device);
+  if (parts.empty()) {
+    return;
+  }
+  Table table({fmt::format("--device cuda:{}", gpu.device), "runs with"});
+  for (const auto& [part, text] : parts) {
+    table.add({part, text});
+  }
+  fmt::print("\n{}", table.text());
+}
+
 void print_kernels(const GpuInfo& gpu, bool explain) {
   Table table({fmt::format("attention on cuda:{}", gpu.device), "head_dim 64", "128", "256"});
   for_usual_rows([&](Phase phase, const Types& types, const std::string& name) {
@@ -111,6 +124,7 @@ void print_gpus(bool explain) {
   for (const GpuInfo& gpu : gpus) {
     if (shown.insert(gpu.compute_capability).second) {
       print_kernels(gpu, explain);
+      print_engine(gpu);
     }
   }
 }

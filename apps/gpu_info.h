@@ -4,7 +4,8 @@
 
 namespace hopskip::apps {
 
-// The GPUs, and which attention kernel runs for usual shapes; explain: why each other one does not.
+// The GPUs, which attention kernel runs for usual shapes, and what the engine runs with beside it;
+// explain: why each other kernel does not run.
 // Without a GPU, or without kernels in this build: the reason.
 void print_gpus(bool explain);
 

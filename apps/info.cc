@@ -50,6 +50,9 @@ struct InfoCommand {
 
   void operator()() const {
     const LLMOptions options = model.options();
+    if (model.model().empty() && options.device != "auto") {  // or the model would find it out
+      make_backend(options.device, {.threads = options.threads, .simd = options.simd});
+    }
     fmt::print("hopskip {}\n", HOPSKIP_VERSION);
     fmt::print("cpu: {} threads, {}\n\n", std::thread::hardware_concurrency(), cpu_features());
     print_backends({.threads = options.threads, .simd = options.simd});

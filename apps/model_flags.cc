@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "environment.h"
 #include "files.h"
+#include "progress.h"
 
 namespace hopskip::apps {
 namespace {
@@ -112,6 +113,10 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
         ->check(tokens)
         ->type_name("TOKENS");
   }
+  add("--kv-tokens", kv_tokens_,
+      "Tokens the KV cache holds; default: one full context, on a GPU what fits", kModelGroup)
+      ->check(tokens)
+      ->type_name("TOKENS");
   add("--chunk", chunk_, "Prompt tokens a step takes; default 2048", kModelGroup)
       ->check(tokens)
       ->type_name("TOKENS");
@@ -162,6 +167,7 @@ LLMOptions ModelFlags::options() const {
   assign(simd_, options.simd);
   assign(profile_, options.profile);
   assign(context_, options.context);
+  assign(kv_tokens_, options.kv_tokens);
   assign(chunk_, options.chunk_tokens);
   assign(threads_, options.threads);
   apply_sparse_flags(options);
@@ -184,6 +190,13 @@ void ModelFlags::apply_sparse_flags(LLMOptions& options) const {
                                                  config.target_sparsity.value_or(none))};
   }
   validate(config);
+}
+
+LLM open_llm(LLMOptions options, bool shows_progress) {
+  constexpr int64_t kMiB = 1 << 20;
+  Progress bar(shows_progress, "load", "MiB");
+  options.on_load = [&bar](int64_t done, int64_t total) { bar.update(done / kMiB, total / kMiB); };
+  return LLM(std::move(options));
 }
 
 }  // namespace hopskip::apps

@@ -43,11 +43,14 @@ class ModelFlags {
 
   std::string model_;
   std::optional<std::string> device_, kv_dtype_, simd_, profile_, factor_, target_;
-  std::optional<int64_t> context_, chunk_;
+  std::optional<int64_t> context_, kv_tokens_, chunk_;
   std::optional<int> threads_;
   std::vector<std::string> configs_, settings_;
   bool dense_ = false;
 };
+
+// The model; a bar while its weights are loaded, where one is wanted.
+LLM open_llm(LLMOptions options, bool shows_progress);
 
 }  // namespace hopskip::apps
 

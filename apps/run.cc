@@ -68,7 +68,7 @@ struct RunCommand {
     if (report.stats_file) {
       check_writable(*report.stats_file);
     }
-    LLM llm(model.options());
+    LLM llm = open_llm(model.options(), report.shows_progress());
     Progress bar(report.shows_progress(), "prefill", "tokens");
     const Output output =
         llm.generate(make_prompt(llm.info(), std::move(text)), params, stream_events(bar));

@@ -5,9 +5,10 @@
 For each model NAME:
     FOLDER/NAME/hf/              Hugging Face layout, float32 safetensors, byte-level BPE tokenizer
     FOLDER/NAME/NAME.f32.gguf    the same weights; .f16.gguf and .q8_0.gguf: rounded to that type
-                                 (not of models that GGUF has no form for)
+                                 (not of models that GGUF has no form for, nor without the
+                                 Python package gguf)
     FOLDER/NAME/golden.json      prompt token ids; vocab; files: path → name of its logits file
-    FOLDER/NAME/logits.*.bin     float32 [48][vocab], row-major, little-endian: what transformers
+    FOLDER/NAME/logits.*.bin     float32 [96][vocab], row-major, little-endian: what transformers
                                  computes in float32 on the weights of that file as dequantised
 Seeds are fixed: the same versions of torch and transformers write the same bytes.
 """
@@ -18,7 +19,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import gguf
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -35,8 +35,13 @@ from transformers import (
 )
 from transformers.utils import logging
 
+try:
+    import gguf
+except ImportError:
+    gguf = None
+
 VOCAB = 384
-PROMPT_TOKENS = 48
+PROMPT_TOKENS = 96  # more than a page of the KV cache
 MIN_EXPERT_MARGIN = 0.15  # of router logits, whose deviation is about 1.5
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 BOS, EOS = 1, 2
@@ -57,11 +62,7 @@ FAMILIES = {
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
     "qwen3moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
 }
-STORED = {
-    "f32": gguf.GGMLQuantizationType.F32,
-    "f16": gguf.GGMLQuantizationType.F16,
-    "q8_0": gguf.GGMLQuantizationType.Q8_0,
-}
+STORED = ["f32", "f16", "q8_0"]
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Model:
     layers: int = 2
     heads: int = 4
     kv_heads: int = 2
-    head_dim: int = 32
+    head_dim: int = 64  # GPU kernels have 64, 128 and 256; "narrow" models are for the others
     rope: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
     gguf: bool = True
@@ -88,16 +89,17 @@ LLAMA3 = {
 }
 MODELS = [
     Model("llama", "llama", tied=True, layers=3),
-    Model("llama_untied", "llama", tied=False, head_dim=16),
-    Model("llama3_rope", "llama", tied=False, head_dim=64, kv_heads=1, rope=LLAMA3),
-    Model("llama_yarn", "llama", tied=True, rope=YARN),
+    Model("llama_narrow", "llama", tied=False, head_dim=16),
+    Model("llama3_rope", "llama", tied=False, kv_heads=1, rope=LLAMA3),
+    Model("llama_yarn", "llama", tied=True, head_dim=128, rope=YARN),
     Model("llama_linear", "llama", tied=True, rope={"rope_type": "linear", "factor": 2.0}),
-    Model("qwen2", "qwen2", tied=True, head_dim=16),
-    Model("qwen2_yarn", "qwen2", tied=False, head_dim=16, rope=YARN),
-    Model("qwen2_window", "qwen2", tied=False, head_dim=16, layers=3,
+    Model("qwen2", "qwen2", tied=True),
+    Model("qwen2_narrow", "qwen2", tied=False, head_dim=32),
+    Model("qwen2_yarn", "qwen2", tied=False, rope=YARN),
+    Model("qwen2_window", "qwen2", tied=False, layers=3,
           options={"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
-    Model("qwen3", "qwen3", tied=True, layers=3),
-    Model("qwen3_untied", "qwen3", tied=False, head_dim=64, kv_heads=4),
+    Model("qwen3", "qwen3", tied=True, layers=3, head_dim=128),
+    Model("qwen3_untied", "qwen3", tied=False, kv_heads=4),
     Model("qwen3_moe", "qwen3moe", tied=False, layers=3,
           options={"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True}),
     Model("qwen3_moe_mixed", "qwen3moe", tied=True, layers=4, gguf=False,
@@ -184,7 +186,7 @@ def permuted_heads(spec: Model, name: str) -> int:
     return spec.heads if ".q_proj." in name else spec.kv_heads if ".k_proj." in name else 0
 
 
-def write_metadata(writer: gguf.GGUFWriter, spec: Model, config, tokenizer: Tokenizer) -> None:
+def write_metadata(writer, spec: Model, config, tokenizer: Tokenizer) -> None:
     writer.add_name(spec.name)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -258,11 +260,12 @@ def experts_together(weights: dict) -> dict:
     return together
 
 
-def write_gguf(path: Path, spec: Model, model, tokenizer: Tokenizer, stored) -> dict:
+def write_gguf(path: Path, spec: Model, model, tokenizer: Tokenizer, kind: str) -> dict:
     """Writes the file and returns the weights as it dequantises, in Hugging Face's layout."""
+    stored = gguf.GGMLQuantizationType[kind.upper()]
     writer = gguf.GGUFWriter(path, spec.family)
     write_metadata(writer, spec, model.config, tokenizer)
-    writer.add_file_type({"f32": 0, "f16": 1, "q8_0": 7}[stored.name.lower()])
+    writer.add_file_type({"f32": 0, "f16": 1, "q8_0": 7}[kind])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[spec.family.upper()], spec.layers)
     weights = {}
     for name, weight in experts_apart(model.state_dict()).items():
@@ -336,10 +339,10 @@ def write_model(folder: Path, spec: Model, tokenizer: Tokenizer, seed: int) -> N
     prompt = make_prompt(spec, model, seed)
     original = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
     results = {"hf": logits(model, prompt)}
-    for kind, stored in STORED.items() if spec.gguf else ():
+    for kind in STORED if spec.gguf and gguf else ():
         load(model, original)
         file = f"{spec.name}.{kind}.gguf"
-        load(model, write_gguf(folder / file, spec, model, tokenizer, stored))
+        load(model, write_gguf(folder / file, spec, model, tokenizer, kind))
         results[file] = logits(model, prompt)
 
     files = {}

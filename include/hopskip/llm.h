@@ -50,6 +50,9 @@ struct LLMOptions {
 
   SkipSoftmaxConfig sparse_attention = {};  // for requests that bring none of their own
   std::string profile = {};  // file that target_sparsity needs; "": the checkpoint's own
+
+  // Called by the constructor while weights are loaded: bytes done, of how many.
+  std::function<void(int64_t done, int64_t total)> on_load = {};
 };
 
 // Sets the options that a YAML document names; the others stay as they are. `where` names the

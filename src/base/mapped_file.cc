@@ -26,6 +26,16 @@ struct FileDescriptor {
 
 }  // namespace
 
+void release_mapped(std::span<const std::byte> part) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<uintptr_t>(part.data());
+  const uintptr_t begin = (first + page - 1) / page * page;
+  const uintptr_t stop = (first + part.size()) / page * page;
+  if (begin < stop) {  // a hint: that it is not taken does no harm
+    ::madvise(reinterpret_cast<void*>(begin), stop - begin, MADV_DONTNEED);
+  }
+}
+
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path.string()) {
   // O_NONBLOCK: opening a FIFO must fail below, not wait for its writer.
   const FileDescriptor file{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
@@ -60,13 +70,7 @@ void MappedFile::release(std::span<const std::byte> part) const {
   if (std::less<>()(part.data(), bytes_.data()) || std::less<>()(end, part.data() + part.size())) {
     return;
   }
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<uintptr_t>(part.data());
-  const uintptr_t begin = (first + page - 1) / page * page;
-  const uintptr_t stop = (first + part.size()) / page * page;
-  if (begin < stop) {  // a hint: that it is not taken does no harm
-    ::madvise(reinterpret_cast<void*>(begin), stop - begin, MADV_DONTNEED);
-  }
+  release_mapped(part);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

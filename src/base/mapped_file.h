@@ -10,6 +10,11 @@
 
 namespace hopskip {
 
+// The pages that lie wholly within a part of a read-only file mapping leave the process's memory;
+// they come back from the file when they are touched. Not for other memory, whose contents it
+// loses.
+void release_mapped(std::span<const std::byte> part);
+
 // Moves, does not copy; the bytes stay where they are when the object moves. The mapping is private
 // and read-only; a file that shrinks while it is mapped faults on access, as with every mmap.
 class MappedFile {
@@ -21,8 +26,7 @@ class MappedFile {
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
 
-  // The pages that lie wholly within `part` of bytes() leave the process's memory; they come back
-  // from the file when they are touched. Nothing happens to a part that is not of this file.
+  // release_mapped() of a part of bytes(). Nothing happens to a part that is not of this file.
   void release(std::span<const std::byte> part) const;
 
   const std::string& path() const { return path_; }

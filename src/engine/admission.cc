@@ -55,9 +55,13 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
   config.context = options.context;
   if (options.kv_tokens == 0 && memory > 0) {
     const int64_t fitting = memory / config.bytes_per_page();
-    check(fitting > 0, ErrorCode::kOutOfMemory,
-          "beside the weights the device has {} bytes for the KV cache, and a page takes {}",
-          memory, config.bytes_per_page());
+    check(
+        fitting > 0, ErrorCode::kOutOfMemory,
+        "beside the weights and a step of {} tokens the device has room for {} tokens of KV cache, "
+        "which is less than a page of {}; take a smaller model, a smaller chunk_tokens or another "
+        "device",
+        options.chunk_tokens, memory / (config.bytes_per_page() / config.page_size),
+        config.page_size);
     const int64_t context_pages = (options.context - 1) / config.page_size + 1;
     config.num_pages = std::min({fitting, context_pages * options.max_sequences, kMaxPages});
     return config;

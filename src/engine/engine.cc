@@ -34,14 +34,16 @@ class Engine::Impl {
   Impl(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options)
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
-        model_(load_model(checkpoint, backend)),
+        model_(load_model(checkpoint, backend, options_.on_load)),
         kv_(backend.make_kv_storage(
             with_scales(kv_config(options_, model_->config(),
                                   memory_beside_largest_step(backend, *model_, options_)),
                         checkpoint))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
-        context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {}
+        context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {
+    options_.on_load = {};  // the caller's, who need not outlive the constructor
+  }
 
   RequestId add(Request request);
   bool cancel(RequestId id);

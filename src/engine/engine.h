@@ -3,6 +3,7 @@
 #define HOPSKIP_ENGINE_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -25,6 +26,8 @@ struct EngineOptions {
   int64_t chunk_tokens = 2048;
   int max_sequences = 64;    // that run at a time; further ones queue
   bool prefix_reuse = true;  // share K and V of common prompt prefixes between requests
+  // Called while the weights are loaded: bytes of the checkpoint's tensors done, of how many.
+  std::function<void(int64_t done, int64_t total)> on_load = {};
 };
 
 // Steps that were timed, and what their parts took together.

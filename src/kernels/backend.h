@@ -265,6 +265,9 @@ class Backend {
   virtual Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) = 0;
   virtual void reset_workspace() = 0;
 
+  // Before a model is loaded: throws OutOfMemory, with the numbers, where a device with memory of
+  // its own has no room for these tensors.
+  virtual void check_fits(std::span<const TensorView> /*weights*/) const {}
   // The view's memory must outlive the weight, unless that is a copy; of a random view, the weight
   // holds the values. Throws Unsupported for a dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;

@@ -84,7 +84,8 @@ std::unique_ptr<Backend> make_backend(std::string_view device, const BackendOpti
     fail(ErrorCode::kInvalidArgument, "no device '{}' (there are: auto{}, cuda:N)", device,
          reasons);
   }
-  fail(ErrorCode::kUnsupported, "device '{}' does not run here ({})", device, reasons);
+  fail(ErrorCode::kUnsupported, "device '{}' does not run here ({}){}", device, reasons,
+       name == "cuda" ? "; the device 'cpu' runs everywhere" : "");
 }
 
 }  // namespace hopskip

@@ -41,7 +41,8 @@ EngineOptions engine_options(const LLMOptions& options) {
           .kv_dtype = kv_dtype(options.kv_dtype),
           .chunk_tokens = options.chunk_tokens,
           .max_sequences = options.max_sequences,
-          .prefix_reuse = options.prefix_reuse};
+          .prefix_reuse = options.prefix_reuse,
+          .on_load = options.on_load};
 }
 
 }  // namespace hopskip

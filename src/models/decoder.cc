@@ -32,13 +32,13 @@ struct Layer {
 
 class Decoder : public Model {
  public:
-  Decoder(const Checkpoint& checkpoint, Backend& backend)
+  Decoder(const Checkpoint& checkpoint, Backend& backend, const LoadProgress& on_load)
       : Model(checkpoint.config),
         backend_(backend),
         eps_(static_cast<float>(config().rms_norm_eps)),
         rope_(make_rope(config())) {
     const ModelConfig& c = config();
-    const Loader load(checkpoint, backend);
+    const Loader load(checkpoint, backend, on_load);
     embedding_ = load.matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
     for (int64_t i = 0; i < c.num_layers; ++i) {
       const Loader layer = load.in(fmt::format("model.layers.{}.", i));
@@ -122,8 +122,9 @@ class Decoder : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend) {
-  return std::make_unique<Decoder>(checkpoint, backend);
+std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend,
+                                    const LoadProgress& on_load) {
+  return std::make_unique<Decoder>(checkpoint, backend, on_load);
 }
 
 }  // namespace hopskip

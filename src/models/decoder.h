@@ -10,7 +10,8 @@
 namespace hopskip {
 
 // As load_model(), whatever the architecture is called.
-std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend);
+std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend,
+                                    const LoadProgress& on_load);
 
 }  // namespace hopskip
 

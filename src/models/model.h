@@ -3,6 +3,7 @@
 #define HOPSKIP_MODELS_MODEL_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "kernels/backend.h"
@@ -29,10 +30,14 @@ class Model {
   ModelConfig config_;
 };
 
+// Told while a model is loaded: bytes of the checkpoint's tensors that are done, of how many.
+using LoadProgress = std::function<void(int64_t done, int64_t total)>;
+
 // By the table in models.cc. Both must outlive the model. Throws Unsupported, listing what is
 // known, for another architecture; NotFound or Corrupt, naming the tensor, for one that is missing
-// or misshapen.
-std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend);
+// or misshapen; OutOfMemory where the backend has no room for the weights.
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
+                                  const LoadProgress& on_load = {});
 
 }  // namespace hopskip
 

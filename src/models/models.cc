@@ -14,7 +14,8 @@ namespace {
 
 struct Entry {
   std::string_view architecture;  // ModelConfig::architecture
-  std::unique_ptr<Model> (*load)(const Checkpoint& checkpoint, Backend& backend);
+  std::unique_ptr<Model> (*load)(const Checkpoint& checkpoint, Backend& backend,
+                                 const LoadProgress& on_load);
 };
 
 constexpr std::array kModels{
@@ -25,9 +26,25 @@ constexpr std::array kModels{
     Entry{"qwen3_moe", load_decoder},  // the same with a mixture of experts
 };
 
+// A checkpoint may hold an output matrix that a tied model does not load.
+void check_fits(const Checkpoint& checkpoint, const Backend& backend) {
+  std::vector<TensorView> weights;
+  for (const auto& [name, view] : checkpoint.tensors) {
+    if (name != "lm_head.weight" || !checkpoint.config.tie_word_embeddings) {
+      weights.push_back(view);
+    }
+  }
+  try {
+    backend.check_fits(weights);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", checkpoint.path, error.what());
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend) {
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
+                                  const LoadProgress& on_load) {
   const std::string& wanted = checkpoint.config.architecture;
   const auto entry = std::ranges::find(kModels, wanted, &Entry::architecture);
   if (entry == kModels.end()) {
@@ -36,7 +53,8 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend
     fail(ErrorCode::kUnsupported, "{}: architecture '{}' is not known; known are {}",
          checkpoint.path, wanted, fmt::join(known, ", "));
   }
-  return entry->load(checkpoint, backend);
+  check_fits(checkpoint, backend);
+  return entry->load(checkpoint, backend, on_load);
 }
 
 }  // namespace hopskip

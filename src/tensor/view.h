@@ -23,6 +23,8 @@ struct TensorView {
   std::array<int64_t, kMaxRank> shape{};
   // In place of `data`, which is then null: BF16 values that whoever loads the tensor computes.
   std::optional<RandomTensor> random = std::nullopt;
+  // A window on a read-only mapping of a file: release_mapped() may give its memory back.
+  bool mapped = false;
 
   int64_t elements() const {
     int64_t n = 1;

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <functional>
 #include <string_view>
 
 #include "base/check.h"
@@ -30,6 +32,17 @@ constexpr Format kFormats[] = {
      "a folder in Hugging Face layout (config.json, *.safetensors, tokenizer.json)"},
 };
 
+void mark_mapped(Checkpoint& checkpoint) {
+  for (auto& [name, view] : checkpoint.tensors) {
+    const std::byte* begin = view.as<std::byte>();
+    view.mapped = std::ranges::any_of(checkpoint.files, [&](const MappedFile& file) {
+      const std::span<const std::byte> bytes = file.bytes();
+      return !std::less<>()(begin, bytes.data()) &&
+             !std::less<>()(bytes.data() + bytes.size(), begin + view.bytes());
+    });
+  }
+}
+
 }  // namespace
 
 Checkpoint open_checkpoint(const std::filesystem::path& path) {
@@ -39,7 +52,9 @@ Checkpoint open_checkpoint(const std::filesystem::path& path) {
   std::string accepted;
   for (const Format& format : kFormats) {
     if (format.matches(path)) {
-      return format.open(path);
+      Checkpoint checkpoint = format.open(path);
+      mark_mapped(checkpoint);
+      return checkpoint;
     }
     accepted.append(accepted.empty() ? "" : ", or ").append(format.description);
   }

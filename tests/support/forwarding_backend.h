@@ -1,4 +1,5 @@
 // A backend that hands every operation to another one, for those that look at what passes through.
+// Operations in a row (norm_linear() and its like) come one by one, so that all of them are seen.
 #ifndef HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 #define HOPSKIP_TESTS_SUPPORT_FORWARDING_BACKEND_H_
 
@@ -21,6 +22,9 @@ class ForwardingBackend : public Backend {
     return inner_->allocate(rows, cols, kind);
   }
   void reset_workspace() override { inner_->reset_workspace(); }
+  void check_fits(std::span<const TensorView> weights) const override {
+    inner_->check_fits(weights);
+  }
   WeightPtr load(const TensorView& view) override { return inner_->load(view); }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);
@@ -67,6 +71,9 @@ class ForwardingBackend : public Backend {
            Matrix residual) override {
     inner_->moe(x, router_logits, w, routing, residual);
   }
+
+ protected:
+  Backend& inner() { return *inner_; }
 
  private:
   std::unique_ptr<Backend> inner_;

@@ -35,6 +35,12 @@ WeightPtr Loader::loaded(WeightPtr weight, std::span<const TensorView> from) con
       checkpoint_.release(view);
     }
   }
+  for (const TensorView& view : from) {
+    progress_->done += view.bytes();
+  }
+  if (progress_->on_load) {
+    progress_->on_load(progress_->done, progress_->total);
+  }
   return weight;
 }
 

@@ -79,7 +79,10 @@ def test_models_that_are_not_there(hopskip, tmp_path):
 
 def test_devices_that_cannot_do_it(hopskip, model):
     hopskip.fails(1, "device 'cuda:99' does not run here (cuda: ", *RUN, "--device", "cuda:99")
+    hopskip.fails(1, "the device 'cpu' runs everywhere", *RUN, "--device", "cuda:99")
+    hopskip.fails(1, "device 'cuda:99' does not run here (cuda: ", "info", "--device", "cuda:99")
     hopskip.fails(2, "device 'cuda:x' is not cuda:N", *RUN, "--device", "cuda:x")
+    hopskip.fails(2, "--kv-tokens", *RUN, "--kv-tokens", "0")
     hopskip.fails(1, "'avx2' is for the cpu", *RUN, "--device", "reference", "--simd", "avx2")
     hopskip.fails(1, "K and V in fp8: use bf16 or f16, or a GPU", *RUN, "--kv-dtype", "fp8")
 

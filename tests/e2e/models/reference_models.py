@@ -97,6 +97,7 @@ def compare(expected, found, near_tie=NEAR_TIE):
         "same_argmax": float(same[clear].mean()) if clear.any() else 1.0,
         "mean_kl": float(divergence.mean()),
         "max_kl": float(divergence.max()),
+        "rms": float(np.sqrt(np.mean((expected - found).astype(np.float64) ** 2))),
         "max_abs": float(np.abs(expected - found).max()),
     }
 

@@ -19,6 +19,7 @@
 #include "hopskip/attention.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/entry.h"
+#include "support/rounding_backend.h"
 
 namespace hopskip::test {
 
@@ -27,8 +28,6 @@ inline void require_cuda(cudaError_t error) {
     throw std::runtime_error(cudaGetErrorString(error));
   }
 }
-
-inline float round_bf16(float value) { return static_cast<float>(bf16(value)); }
 
 inline std::vector<float> normal_values(int64_t count, std::mt19937_64& random) {
   std::normal_distribution<float> normal;

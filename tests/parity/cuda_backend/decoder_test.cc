@@ -1,79 +1,15 @@
 // A whole decoder on a GPU against the reference, through the engine. The bar is twice the error of
 // the reference's own operations with weights and activations rounded to bf16.
-#include <list>
-#include <set>
+#include <map>
 
 #include "engine/engine.h"
 #include "kernels/reference/reference_backend.h"
 #include "parity/cuda_backend/backend_support.h"
-#include "support/forwarding_backend.h"
+#include "support/rounding_backend.h"
 #include "support/tiny_model.h"
-#include "tensor/quantize.h"
 
 namespace hopskip::test {
 namespace {
-
-// The obvious computation in bf16.
-class RoundingBackend : public ForwardingBackend {
- public:
-  RoundingBackend() : ForwardingBackend(std::make_unique<ReferenceBackend>(BackendOptions{})) {}
-
-  Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override {
-    const Matrix x = ForwardingBackend::allocate(rows, cols, kind);
-    if (kind == MatrixKind::kExact) {
-      exact_.insert(x.data);
-    } else {
-      exact_.erase(x.data);
-    }
-    return x;
-  }
-  WeightPtr load(const TensorView& view) override {
-    std::vector<float>& values = weights_.emplace_back(view.elements());
-    dequantize(view.dtype, view.data, values.data(), view.elements());
-    if (view.rank == 2) {
-      std::ranges::transform(values, values.begin(), round_bf16);
-    }
-    TensorView rounded = view;
-    rounded.dtype = DType::kF32;
-    rounded.data = values.data();
-    return ForwardingBackend::load(rounded);
-  }
-  void rms_norm(Matrix x, const Weight& weight, float eps, Matrix y) override {
-    ForwardingBackend::rms_norm(x, weight, eps, y);
-    round(y);
-  }
-  void linear(Matrix x, std::span<const LinearTerm> terms) override {
-    ForwardingBackend::linear(x, terms);
-    for (const LinearTerm& term : terms) {
-      if (!exact_.contains(term.y.data) && !term.accumulate) {
-        round(term.y);
-      }
-    }
-  }
-  void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override {
-    ForwardingBackend::rope(step, x, head_dim, rope);
-    round(x);
-  }
-  void silu_mul(Matrix gate, Matrix up, Matrix out) override {
-    ForwardingBackend::silu_mul(gate, up, out);
-    round(out);
-  }
-  void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,
-                 const AttentionDebug& debug) override {
-    ForwardingBackend::attention(step, shape, layer, q, out, debug);
-    round(out);
-  }
-
- private:
-  static void round(Matrix x) {
-    for (int64_t r = 0; r < x.rows; ++r) {
-      std::transform(x.row(r), x.row(r) + x.cols, x.row(r), round_bf16);
-    }
-  }
-
-  std::set<const void*> exact_;
-  std::list<std::vector<float>> weights_;
-};
 
 class CudaDecoderTest : public CudaBackendTest {
  protected:
@@ -140,7 +76,7 @@ TEST_F(CudaDecoderTest, LogitsMatchTheReference) {
     TinyModel model(changed);
     const std::vector<int32_t> prompt = tokens(260);
     ReferenceBackend reference({});
-    RoundingBackend naive;
+    RoundingBackend naive(make_backend("reference"));
     const std::vector<float> want = logits(reference, model.checkpoint(), prompt);
     const double allowed = 2.0 * rms_error(logits(naive, model.checkpoint(), prompt), want);
     const std::vector<float> got = logits(*backend_, model.checkpoint(), prompt);
@@ -180,7 +116,7 @@ TEST_F(CudaDecoderTest, LogitsMatchTheReferenceOverAnFp8Cache) {
         return logits(backend, model.checkpoint(), prompt, decode_from, dtype);
       };
       ReferenceBackend reference({});
-      RoundingBackend naive;
+      RoundingBackend naive(make_backend("reference"));
       const std::vector<float> want = of(reference, {}, DType::kF8E4M3);
       const double allowed = 2.0 * rms_error(of(naive, {}, DType::kF8E4M3), want);
       const double got = rms_error(of(*backend_, {}, DType::kF8E4M3), want);

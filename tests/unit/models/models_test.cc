@@ -3,8 +3,10 @@
 
 #include <numeric>
 
+#include "base/check.h"
 #include "models/model.h"
 #include "support/error_matchers.h"
+#include "support/forwarding_backend.h"
 #include "support/tiny_model.h"
 
 namespace hopskip {
@@ -59,6 +61,50 @@ TEST_F(ModelsTest, NamesWhatItKnows) {
   EXPECT_ERROR(ErrorCode::kUnsupported,
                "'mamba' is not known; known are llama, qwen2, qwen3, qwen3_moe",
                load_model(tiny.checkpoint(), *backend_));
+}
+
+// Sees what is asked before a model is loaded, and has no room.
+class FullBackend : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  void check_fits(std::span<const TensorView> weights) const override {
+    for (const TensorView& weight : weights) {
+      asked += weight.elements();
+    }
+    fail(ErrorCode::kOutOfMemory, "{} elements do not fit", asked);
+  }
+  mutable int64_t asked = 0;
+};
+
+TEST_F(ModelsTest, AsksForRoomForWhatItWillLoad) {
+  ModelConfig config = test::tiny_config();
+  config.tie_word_embeddings = false;
+  test::TinyModel tiny(config);
+  int64_t all = 0;
+  for (const auto& [name, view] : tiny.checkpoint().tensors) {
+    all += view.elements();
+  }
+  FullBackend full(make_backend("reference", {.threads = 1}));
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, fmt::format("tiny: {} elements do not fit", all),
+               load_model(tiny.checkpoint(), full));
+  tiny.checkpoint().config.tie_word_embeddings = true;  // the output matrix stays in the file
+  full.asked = 0;
+  EXPECT_ERROR(ErrorCode::kOutOfMemory,
+               fmt::format("{} elements", all - config.vocab_size * config.hidden_size),
+               load_model(tiny.checkpoint(), full));
+}
+
+TEST_F(ModelsTest, TellsHowMuchIsLoaded) {
+  for (const ModelConfig& config : {test::tiny_config(), test::tiny_moe_config()}) {
+    test::TinyModel tiny(config);
+    int64_t last = 0;
+    load_model(tiny.checkpoint(), *backend_, [&](int64_t done, int64_t total) {
+      EXPECT_GT(done, last);
+      EXPECT_EQ(total, tiny.checkpoint().tensor_bytes());
+      last = done;
+    });
+    EXPECT_EQ(last, tiny.checkpoint().tensor_bytes());
+  }
 }
 
 TEST_F(ModelsTest, NamesAMissingTensor) {

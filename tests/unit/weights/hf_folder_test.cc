@@ -408,6 +408,18 @@ TEST(HfFolder, OpensOneFileWithItsTokenizer) {
   EXPECT_EQ(open_checkpoint(folder.path()).tokenizer.chat_template, "new");
 }
 
+// Memory that is given back must come from the file again.
+TEST(HfFolder, MarksWhatIsMapped) {
+  const TemporaryFolder folder;
+  const auto half = random_tensor("a", DType::kF16, {1}, 1);
+  const auto single = random_tensor("b", DType::kF32, {3}, 2);  // misaligned: a copy
+  write_file(folder / "config.json", tiny_config().dump());
+  write_file(folder / "model.safetensors", test::safetensors_bytes({half, single}));
+  const Checkpoint checkpoint = open_checkpoint(folder.path());
+  EXPECT_TRUE(checkpoint.get("a").mapped);
+  EXPECT_FALSE(checkpoint.get("b").mapped);
+}
+
 TEST(HfFolder, OpensShardsThroughTheIndex) {
   const TemporaryFolder folder;
   const auto index = [&](const json& map) {

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "base/check.h"
+#include "kernels/cuda/device.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -32,6 +33,7 @@ struct Opened {
     HOPSKIP_FIND(Create);
     HOPSKIP_FIND(Destroy);
     HOPSKIP_FIND(GetStatusString);
+    HOPSKIP_FIND(GetVersion);
     HOPSKIP_FIND(Matmul);
     HOPSKIP_FIND(MatmulAlgoGetHeuristic);
     HOPSKIP_FIND(MatmulDescCreate);
@@ -59,6 +61,28 @@ const CublasLt& cublas_lt() {
 }
 
 std::string why_no_cublas_lt() { return opened().why_not; }
+
+std::string cublas_lt_name(size_t version) {
+  return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+std::string cublas_lt_name() {
+  return opened().why_not.empty() ? cublas_lt_name(opened().functions.GetVersion()) : "";
+}
+
+std::string cublas_start_failure(std::string_view status, size_t version, int driver_version) {
+  const auto major = static_cast<int>(version / 10000);
+  if (driver_version / 1000 < major) {
+    return fmt::format(
+        "{} does not start ({}): it needs a driver for CUDA {}, and the one here supports CUDA {}; "
+        "install a newer driver",
+        cublas_lt_name(version), status, major, cuda_version_text(driver_version));
+  }
+  return fmt::format(
+      "{} does not start ({}): free some GPU memory, or install the cuBLAS that belongs to CUDA {} "
+      "(libcublas and libcublasLt of one version)",
+      cublas_lt_name(version), status, cuda_version_text(driver_version));
+}
 
 void check_cublas(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) [[unlikely]] {

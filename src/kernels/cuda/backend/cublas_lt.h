@@ -4,7 +4,9 @@
 
 #include <cublasLt.h>
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace hopskip::cuda {
 
@@ -13,6 +15,7 @@ struct CublasLt {
   decltype(&cublasLtCreate) Create;
   decltype(&cublasLtDestroy) Destroy;
   decltype(&cublasLtGetStatusString) GetStatusString;
+  decltype(&cublasLtGetVersion) GetVersion;
   decltype(&cublasLtMatmul) Matmul;
   decltype(&cublasLtMatmulAlgoGetHeuristic) MatmulAlgoGetHeuristic;
   decltype(&cublasLtMatmulDescCreate) MatmulDescCreate;
@@ -29,6 +32,14 @@ struct CublasLt {
 const CublasLt& cublas_lt();
 // Empty where it can be opened; else names the file and where it is looked for.
 std::string why_no_cublas_lt();
+
+// "cuBLASLt 13.0.2"; empty where it cannot be opened.
+std::string cublas_lt_name();
+// The same of a version as cuBLASLt numbers it, 10000 · major + 100 · minor + patch.
+std::string cublas_lt_name(size_t version);
+// Why it does not start, by what it said itself, its version, and the newest CUDA that the driver
+// supports (as CUDA numbers it).
+std::string cublas_start_failure(std::string_view status, size_t version, int driver_version);
 
 // Throws Device: "cuBLASLt cannot <what>: …".
 void check_cublas(cublasStatus_t status, const char* what);

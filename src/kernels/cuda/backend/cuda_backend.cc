@@ -23,10 +23,6 @@ namespace hopskip::cuda {
 namespace {
 
 constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
-// Memory that the KV cache leaves for what grows later: graphs, attention's partial results, CUDA
-// itself. Of a small GPU a sixteenth.
-constexpr int64_t kMemoryReserve = int64_t{1} << 30;
-constexpr int64_t kReserveDivisor = 16;
 
 // Kinds of operations, for the signature of a graph.
 enum Operation : uint64_t {
@@ -136,25 +132,6 @@ std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) 
   }
   const DeviceScope scope(device_);
   return std::make_unique<CudaKvStorage>(config, own_->stream.get(), own_->kv_bytes);
-}
-
-int64_t CudaBackend::memory_for_kv(const KvConfig& config) const {
-  const DeviceScope scope(device_);
-  size_t free = 0;
-  size_t total = 0;
-  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
-  const int64_t reserve = std::min(kMemoryReserve, static_cast<int64_t>(total) / kReserveDivisor);
-  return std::max<int64_t>(1, bytes_for_pages(config, static_cast<int64_t>(free) - reserve));
-}
-
-std::optional<MemoryUse> CudaBackend::memory_use() const {
-  const DeviceScope scope(device_);
-  size_t free = 0;
-  size_t total = 0;
-  check_cuda(cudaMemGetInfo(&free, &total), "ask for free memory");
-  MemoryUse use{.weights = own_->loader.bytes_in_use(), .kv_cache = *own_->kv_bytes};
-  use.rest = static_cast<int64_t>(total - free) - use.weights - use.kv_cache;
-  return use;
 }
 
 std::unique_ptr<Step> CudaBackend::begin_step(const StepInputs& inputs) {

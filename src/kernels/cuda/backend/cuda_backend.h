@@ -35,6 +35,7 @@ class CudaBackend final : public Backend {
   Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override;
   void reset_workspace() override;
 
+  void check_fits(std::span<const TensorView> weights) const override;
   WeightPtr load(const TensorView& view) override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
   int64_t memory_for_kv(const KvConfig& config) const override;

@@ -27,7 +27,9 @@ std::string why_no_cuda_backend(const BackendOptions& options) {
     return "no CUDA device: " + gpus.why_none;
   }
   if (options.device < 0 || options.device >= gpus.count) {
-    return fmt::format("no CUDA device {}: this machine has {}", options.device, gpus.count);
+    return fmt::format(
+        "no CUDA device {}: this machine has {}", options.device,
+        gpus.count == 1 ? "cuda:0 only" : fmt::format("cuda:0 to cuda:{}", gpus.count - 1));
   }
   const int capability = cuda::gpu_properties(options.device).compute_capability;
   if (capability < kOldestCapability) {
@@ -40,6 +42,21 @@ std::string why_no_cuda_backend(const BackendOptions& options) {
 
 std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
   return std::make_unique<cuda::CudaBackend>(options);
+}
+
+std::vector<std::pair<std::string, std::string>> cuda_backend_parts(int device) {
+  const std::string library = cuda::cublas_lt_name();
+  const bool has_wgmma = cuda::gpu_properties(device).compute_capability == 90;
+  return {
+      {"products", library.empty() ? "none: " + cuda::why_no_cublas_lt()
+                                   : library + " in BF16; gemv for few tokens"},
+      {"experts",
+       has_wgmma ? "grouped_gemm (wgmma) for many rows an expert, grouped_gemv and moe_few for few"
+                 : "grouped_gemv, moe_few for few tokens"},
+      {"CUDA", "driver for " + cuda::cuda_version_text(cuda::driver_version()) + ", built with " +
+                   cuda::cuda_version_text(CUDART_VERSION)},
+      {"does not run", "a KV cache in f16, soft-caps, attention sinks: use another device"},
+  };
 }
 
 }  // namespace hopskip

@@ -4,6 +4,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/backend.h"
 
@@ -12,6 +14,10 @@ namespace hopskip {
 // As BackendEntry's functions of the same names.
 std::string why_no_cuda_backend(const BackendOptions& options);
 std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options);
+
+// What the backend runs a model with on a device, and what it does not run: (part, text), for
+// people. Nothing in a build without it.
+std::vector<std::pair<std::string, std::string>> cuda_backend_parts(int device);
 
 }  // namespace hopskip
 

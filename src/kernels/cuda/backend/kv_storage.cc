@@ -20,7 +20,7 @@ DeviceMemory allocate_zeroed(int64_t bytes, const char* what, cudaStream_t strea
   if (bytes == 0) {
     return nullptr;
   }
-  DeviceMemory memory = allocate_device(bytes, what);
+  DeviceMemory memory = allocate_device(bytes, what, "let it hold fewer tokens (kv_tokens)");
   check_cuda(cudaMemsetAsync(memory.get(), 0, bytes, stream), "clear the KV cache");
   return memory;
 }

@@ -109,7 +109,10 @@ struct CudaLinear::Product {
 
 CudaLinear::CudaLinear()
     : library_(cublas_lt()), workspace_(allocate_device(kWorkspaceBytes, "cuBLASLt's workspace")) {
-  check_cublas(library_.Create(&handle_), "start");
+  const cublasStatus_t status = library_.Create(&handle_);
+  check(status == CUBLAS_STATUS_SUCCESS, ErrorCode::kDevice, "{}",
+        cublas_start_failure(library_.GetStatusString(status), library_.GetVersion(),
+                             driver_version()));
 }
 
 CudaLinear::~CudaLinear() {

@@ -12,4 +12,6 @@ std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
   fail(ErrorCode::kUnsupported, "{}", why_no_cuda_backend(options));
 }
 
+std::vector<std::pair<std::string, std::string>> cuda_backend_parts(int /*device*/) { return {}; }
+
 }  // namespace hopskip

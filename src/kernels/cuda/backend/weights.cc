@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/float16.h"
+#include "base/mapped_file.h"
 #include "kernels/cuda/smxx/random_fill/launch.h"
 #include "tensor/quantize.h"
 
@@ -22,6 +23,16 @@ const float* CudaWeight::vector() const {
   check(f32_ != nullptr, ErrorCode::kInvalidArgument, "a {} x {} weight where a vector is wanted",
         rows(), cols());
   return reinterpret_cast<const float*>(f32_.get());
+}
+
+int64_t bytes_on_device(std::span<const TensorView> tensors) {
+  int64_t bytes = 0;
+  for (const TensorView& tensor : tensors) {
+    const int64_t each =
+        block_bytes(DType::kBF16) + (tensor.rank == 1 ? block_bytes(DType::kF32) : 0);
+    bytes += tensor.elements() * each;
+  }
+  return bytes;
 }
 
 WeightPtr WeightLoader::load(const TensorView& view) {
@@ -44,7 +55,8 @@ WeightPtr WeightLoader::load_experts(std::span<const TensorView> experts) {
 
 DeviceMemory WeightLoader::copy(std::span<const TensorView> views, DType dtype) {
   const int64_t bytes = views.front().elements() * block_bytes(dtype);
-  DeviceMemory memory = allocate_device(std::ssize(views) * bytes, "a weight");
+  DeviceMemory memory =
+      allocate_device(std::ssize(views) * bytes, "a weight", "take a smaller model");
   for (size_t i = 0; i < views.size(); ++i) {
     copy(views[i], dtype, memory.get() + i * bytes);
   }
@@ -67,6 +79,11 @@ void WeightLoader::copy(const TensorView& view, DType dtype, std::byte* target) 
     check_cuda(cudaEventSynchronize(staging.copied.get()), "copy a weight");
     const int64_t count = std::min(step, view.elements() - begin);
     convert(view, begin, count, dtype, staging.memory.get());
+    if (view.mapped) {  // a large tensor would else fill the host's memory before its end
+      const int64_t first = row_bytes(view.dtype, begin);
+      release_mapped({view.as<std::byte>() + first,
+                      static_cast<size_t>(row_bytes(view.dtype, begin + count) - first)});
+    }
     check_cuda(cudaMemcpyAsync(target + begin * element, staging.memory.get(), count * element,
                                cudaMemcpyHostToDevice, stream_),
                "copy a weight");

@@ -39,6 +39,9 @@ inline const CudaWeight& cuda_weight(const Weight& weight) {
   return own_cast<const CudaWeight>(weight, "weight");
 }
 
+// GPU memory that load() takes for the tensors: BF16, of vectors F32 as well.
+int64_t bytes_on_device(std::span<const TensorView> tensors);
+
 // Copies tensors to the current device through two pinned buffers, so that reading (from the file,
 // converting to BF16) overlaps with copying and host memory stays bounded. Random tensors are
 // computed on the device.

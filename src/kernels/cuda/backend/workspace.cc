@@ -50,7 +50,10 @@ bool Workspace::reset() {
 
 void Workspace::add_chunk(size_t bytes) {
   const size_t size = round_up(bytes, kChunkUnit);
-  chunks_.push_back({allocate_device(size, "a step's workspace"), size});
+  chunks_.push_back({allocate_device(size, "a step's workspace",
+                                     "let a step take fewer tokens (chunk_tokens), the KV cache "
+                                     "hold fewer (kv_tokens)"),
+                     size});
   used_ = 0;
 }
 
