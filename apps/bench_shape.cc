@@ -29,6 +29,7 @@ std::string part_cell(double seconds, double total) {
   return fmt::format("{:.2f} ({:.0f} %)", 1e3 * seconds, 100.0 * seconds / total);
 }
 
+constexpr int64_t kSmallestChunk = 2048;  // that a backend takes by itself
 constexpr std::array<std::string_view, 3> kMeasures{"prefill", "decode", "throughput"};
 
 // For people. Decode's times are in milliseconds a token, all others in seconds.
@@ -208,8 +209,9 @@ void ShapeBench::operator()(const Common& common) const {
                            .machine = common.machine};
   options.context = *std::ranges::max_element(common.contexts);
   if (measure_ == ShapeMeasure::kDecode) {
-    options.context +=
-        ShapeRuns::decode_room(batches_, common.new_tokens, common.machine.chunk_tokens);
+    options.context += ShapeRuns::decode_room(
+        batches_, common.new_tokens,
+        common.machine.chunk_tokens > 0 ? common.machine.chunk_tokens : kSmallestChunk);
   } else if (measure_ == ShapeMeasure::kThroughput) {
     options.context += common.new_tokens;
   }
@@ -259,7 +261,7 @@ std::string ShapeBench::csv_table(const ShapeRuns& runs, const Common& common,
         fmt::format("{}", run.context),
         fmt::format("{}", run.batch),
         fmt::format("{}", measure_ == ShapeMeasure::kPrefill ? 0 : common.new_tokens),
-        fmt::format("{}", common.machine.chunk_tokens),
+        fmt::format("{}", runs.chunk_tokens()),
         number(run.share),
         maybe(run.skipped.prefill),
         maybe(run.skipped.decode)};

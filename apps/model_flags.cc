@@ -100,7 +100,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
     return app.add_option(name, value, help)->group(group);
   };
   add("--device", device_,
-      "auto (cpu), cpu, reference (slow, for checking), cuda or cuda:N (not yet tried on a GPU)",
+      "auto (a GPU, else the CPU), cuda, cuda:N, cpu or reference (slow, for checking)",
       kModelGroup)
       ->type_name("NAME");
   add("--kv-dtype,--kv-cache-dtype,--dtype", kv_dtype_,
@@ -117,7 +117,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
       "Tokens the KV cache holds; default: one full context, on a GPU what fits", kModelGroup)
       ->check(tokens)
       ->type_name("TOKENS");
-  add("--chunk", chunk_, "Prompt tokens a step takes; default 2048", kModelGroup)
+  add("--chunk", chunk_, "Prompt tokens a step takes; default 2048, on a GPU 8192", kModelGroup)
       ->check(tokens)
       ->type_name("TOKENS");
   add("--threads", threads_, "CPU threads; default: all", kModelGroup)->type_name("N");

@@ -56,7 +56,8 @@ ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
       config_(synthetic_config(options.shape, options.layers, longest(options))),
       backend_(open_backend(options.machine)),
       checkpoint_(synthetic_checkpoint(config_, options.seed)) {
-  EngineOptions engine = engine_options(options.machine);
+  EngineOptions engine = engine_options(options.machine, *backend_);
+  options_.machine.chunk_tokens = engine.chunk_tokens;
   engine.context = longest(options);
   engine.max_sequences = static_cast<int>(options.batch);
   engine.prefix_reuse = options.prefix_reuse;

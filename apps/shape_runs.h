@@ -64,6 +64,7 @@ class ShapeRuns {
   const ModelConfig& config() const { return config_; }
   std::string device() const { return backend_->description(); }
   int64_t kv_tokens() const;
+  int64_t chunk_tokens() const { return options_.machine.chunk_tokens; }
   std::optional<MemoryUse> memory() const { return backend_->memory_use(); }
 
  private:

@@ -44,9 +44,9 @@ struct LLMOptions {
   // tokens in the same memory). vLLM's and torch's names for them ("fp8_e4m3", "float16", …) as
   // well.
   std::string kv_dtype = "auto";
-  int64_t chunk_tokens = 2048;  // tokens a step processes at most
-  int max_sequences = 64;       // that run at a time; further ones queue
-  bool prefix_reuse = true;     // share K and V of common prompt prefixes
+  int64_t chunk_tokens = 0;  // tokens a step processes at most; 0: 2048, on a GPU 8192
+  int max_sequences = 64;    // that run at a time; further ones queue
+  bool prefix_reuse = true;  // share K and V of common prompt prefixes
 
   SkipSoftmaxConfig sparse_attention = {};  // for requests that bring none of their own
   std::string profile = {};  // file that target_sparsity needs; "": the checkpoint's own

@@ -260,6 +260,10 @@ class Backend {
   // "cpu (avx512_bf16, 2 threads)": what runs, for people.
   virtual std::string description() const = 0;
 
+  // Tokens of a step at which long prompts are fast and decoding sequences do not wait long, for
+  // those who do not choose.
+  virtual int64_t chunk_tokens() const { return 2048; }
+
   // Scratch that lives until the next reset_workspace(); throws OutOfMemory. Uninitialised. Equal
   // calls after a reset give equal memory, so that a backend can replay a step.
   virtual Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) = 0;

@@ -50,13 +50,11 @@ std::string_view split_device(std::string_view name, BackendOptions& options) {
 }
 
 constexpr std::array kBackends{
+    BackendEntry{"cuda", "NVIDIA GPUs from compute capability 8.0 on, in BF16", why_no_cuda_backend,
+                 make_cuda_backend},
     BackendEntry{"cpu", "AVX-512, AVX2 or portable loops, by what the processor has", simd_missing,
                  make<CpuBackend>},
     BackendEntry{"reference", "scalar fp64, for tests", simd_given, make<ReferenceBackend>},
-    // Last, so that "auto" does not take it: no GPU has run it yet.
-    BackendEntry{"cuda",
-                 "NVIDIA GPUs from compute capability 8.0 on, in BF16; not yet tried on one",
-                 why_no_cuda_backend, make_cuda_backend},
 };
 
 }  // namespace

@@ -35,11 +35,11 @@ std::unique_ptr<Backend> open_backend(const LLMOptions& options) {
   return make_backend(options.device, {.threads = options.threads, .simd = options.simd});
 }
 
-EngineOptions engine_options(const LLMOptions& options) {
+EngineOptions engine_options(const LLMOptions& options, const Backend& backend) {
   return {.context = options.context,
           .kv_tokens = options.kv_tokens,
           .kv_dtype = kv_dtype(options.kv_dtype),
-          .chunk_tokens = options.chunk_tokens,
+          .chunk_tokens = options.chunk_tokens > 0 ? options.chunk_tokens : backend.chunk_tokens(),
           .max_sequences = options.max_sequences,
           .prefix_reuse = options.prefix_reuse,
           .on_load = options.on_load};

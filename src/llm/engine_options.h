@@ -13,7 +13,7 @@ namespace hopskip {
 // Throws InvalidArgument for options that mean nothing, Unsupported where the device cannot be
 // used.
 std::unique_ptr<Backend> open_backend(const LLMOptions& options);
-EngineOptions engine_options(const LLMOptions& options);
+EngineOptions engine_options(const LLMOptions& options, const Backend& backend);
 
 }  // namespace hopskip
 

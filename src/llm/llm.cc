@@ -69,7 +69,7 @@ struct LLM::Impl {
   explicit Impl(const LLMOptions& options)
       : checkpoint(open_checkpoint(find_model(options.model, options.folders))),
         backend(open_backend(options)),
-        engine(checkpoint, *backend, engine_options(options)),
+        engine(checkpoint, *backend, engine_options(options, *backend)),
         text(checkpoint),
         profile(open_profile(options.profile, checkpoint)),
         sparse_attention(options.sparse_attention),
@@ -83,7 +83,7 @@ struct LLM::Impl {
             .format = checkpoint.format,
             .architecture = config.architecture,
             .device = backend->description(),
-            .kv_dtype = std::string(dtype_name(engine_options(options).kv_dtype)),
+            .kv_dtype = std::string(dtype_name(engine_options(options, *backend).kv_dtype)),
             .num_layers = config.num_layers,
             .num_heads = config.num_heads,
             .num_kv_heads = config.num_kv_heads,

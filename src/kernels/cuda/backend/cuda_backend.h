@@ -32,6 +32,7 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override;
 
   std::string description() const override { return description_; }
+  int64_t chunk_tokens() const override { return 8192; }
   Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override;
   void reset_workspace() override;
 

@@ -27,9 +27,11 @@ __device__ inline void wait_for_previous() {
 #endif
 }
 
+// overlaps: whether it starts early; those that gain nothing by it need not.
 template <typename... Params, typename... Args>
-void launch_overlapped(std::string_view name, void (*kernel)(Params...), dim3 grid, dim3 block,
-                       size_t shared_bytes, cudaStream_t stream, Args&&... args) {
+void launch_overlapped_if(bool overlaps, std::string_view name, void (*kernel)(Params...),
+                          dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                          Args&&... args) {
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
@@ -39,8 +41,13 @@ void launch_overlapped(std::string_view name, void (*kernel)(Params...), dim3 gr
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &overlap;
-  config.numAttrs = launches_overlap() ? 1 : 0;
+  config.numAttrs = overlaps && launches_overlap() ? 1 : 0;
   check_launch(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), name);
+}
+
+template <typename... Args>
+void launch_overlapped(std::string_view name, Args&&... args) {
+  launch_overlapped_if(true, name, std::forward<Args>(args)...);
 }
 
 }  // namespace hopskip::cuda

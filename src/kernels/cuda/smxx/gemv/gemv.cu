@@ -101,7 +101,10 @@ void launch(const GemvArgs& args, CudaStream stream) {
                                       static_cast<int>(bytes)),
                  "gemv");
   }
-  launch_overlapped("gemv", kernel, dim3(ctas), kSkinnyThreads, bytes, stream, args);
+  // Without a norm and with several CTAs on a multiprocessor an early start has cost more than it
+  // gave (docs/kernels/gpu_ops.md).
+  launch_overlapped_if(normed || ctas <= smxx::kMultiprocessors, "gemv", kernel, dim3(ctas),
+                       kSkinnyThreads, bytes, stream, args);
 }
 
 }  // namespace
