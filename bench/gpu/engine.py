@@ -26,7 +26,7 @@ from gpu.engine_rows import Case  # noqa: E402
 
 PREFILL = [32768, 131072]
 DECODE = {4096: [1, 8, 64], 32768: [1, 8], 131072: [1]}
-THROUGHPUT = [(64, 8192, 128)]  # requests, prompt, new tokens
+THROUGHPUT = [(64, 10000, 128)]  # requests, prompt, new tokens
 PEERS = {"dynamic": "DynamicCache", "compiled": "StaticCache, torch.compile"}  # --peers: what their program is called
 MEASURES = list(engine_rows.TIMES)
 
