@@ -23,12 +23,12 @@ namespace {
 
 // Heads for up to four ranks, and whole blocks of Q8_0 in what two of them share.
 ModelConfig config_of(std::string_view architecture) {
-  ModelConfig config =
-      architecture == "qwen3_moe" ? test::tiny_moe_config() : test::tiny_config();
+  ModelConfig config = architecture == "qwen3_moe" ? test::tiny_moe_config() : test::tiny_config();
   config.architecture = architecture;
   config.hidden_size = 64;
   config.num_heads = 8;
   config.num_kv_heads = 4;
+  config.head_dim = 16;
   config.intermediate_size = 192;
   if (architecture == "llama") {
     config.o_bias = config.mlp_bias = config.rope_interleaved = true;
@@ -42,6 +42,7 @@ ModelConfig config_of(std::string_view architecture) {
   }
   if (architecture == "qwen3_moe") {
     config.num_layers = 3;
+    config.num_experts_per_tok = 3;  // no expert is without a token
     config.layer_dense = {false, true, false};
     config.moe_intermediate_size = 64;
   }
@@ -68,8 +69,8 @@ std::vector<float> logits_of(const Checkpoint& checkpoint, Backend& backend) {
       const auto begin = std::ssize(tokens);
       for (int64_t t = 0; t < count; ++t) {
         positions.push_back(static_cast<int32_t>(lengths[i] + t));
-        tokens.push_back(static_cast<int32_t>((positions.back() * 7 + i * 11 + 3) %
-                                              config.vocab_size));
+        tokens.push_back(
+            static_cast<int32_t>((positions.back() * 7 + i * 11 + 3) % config.vocab_size));
       }
       lengths[i] += count;
       sequences.push_back({begin, count, lengths[i], {&kPages[i], 1}});
@@ -93,9 +94,7 @@ std::vector<float> logits_of(const Checkpoint& checkpoint, Backend& backend) {
   return logits;
 }
 
-std::unique_ptr<Backend> make(std::string_view name) {
-  return make_backend(name, {.threads = 1});
-}
+std::unique_ptr<Backend> make(std::string_view name) { return make_backend(name, {.threads = 1}); }
 
 // The logits of every rank; rank r loads from checkpoints[r], or all from the only one.
 std::vector<std::vector<float>> sharded_logits(std::span<const Checkpoint* const> checkpoints,
@@ -119,9 +118,11 @@ double difference(std::span<const float> a, std::span<const float> b) {
   return most / std::sqrt(squares / static_cast<double>(b.size()));
 }
 
-// What fp32 sums in another order make of these models, with room; a wrong slice makes 0.1 at least.
-constexpr double kRounding = 1e-4;
-constexpr double kWrong = 1e-2;
+// What the order of sums in fp32 makes of these models is some 1e-6. The CPU backend works with
+// more values in BF16, where a sum that differs in its last bit may fall to the other side: some
+// 1e-3. A slice that is off by one makes 0.2 at least.
+double rounding(std::string_view backend) { return backend == "cpu" ? 1e-2 : 1e-4; }
+constexpr double kWrong = 0.1;
 
 void expect_same_logits(const Checkpoint& checkpoint, int size, std::string_view backend) {
   SCOPED_TRACE(fmt::format("{}, {} ranks, {}", checkpoint.config.architecture, size, backend));
@@ -131,9 +132,8 @@ void expect_same_logits(const Checkpoint& checkpoint, int size, std::string_view
   const auto found = sharded_logits(all, size, backend);
   for (const std::vector<float>& of_rank : found) {
     ASSERT_EQ(of_rank.size(), expected.size());
-    EXPECT_LT(difference(of_rank, expected), kRounding);
+    EXPECT_LE(difference(of_rank, expected), size == 1 ? 0.0 : rounding(backend));
     EXPECT_EQ(of_rank, found.front());
-    std::printf("DIFF %s %d %g\n", checkpoint.config.architecture.c_str(), size, difference(of_rank, expected));
   }
 }
 
@@ -182,9 +182,8 @@ class RecordingBackend : public test::RankBackend {
 
 // What a tensor of the checkpoint is, by its name.
 bool is_split_out(std::string_view name) {
-  return std::ranges::any_of(
-      std::array{"q_proj.", "k_proj.", "v_proj.", "gate_proj.", "up_proj."},
-      [&](std::string_view part) { return name.find(part) != name.npos; });
+  return std::ranges::any_of(std::array{"q_proj.", "k_proj.", "v_proj.", "gate_proj.", "up_proj."},
+                             [&](std::string_view part) { return name.find(part) != name.npos; });
 }
 bool is_split_in(std::string_view name) {
   return name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
@@ -253,9 +252,7 @@ TEST_P(Sharding, ASliceThatIsOffByOneShows) {
     const TensorView whole = tensor;
     tensor.data = values.data();
     const Checkpoint* ranks[] = {&tiny.checkpoint(), &shifted};
-    const double d = difference(sharded_logits(ranks, 2, "reference").front(), expected);
-    EXPECT_GT(d, kWrong);
-    std::printf("WRONG %s %g\n", name.c_str(), d);
+    EXPECT_GT(difference(sharded_logits(ranks, 2, "reference").front(), expected), kWrong);
     tensor = whole;
   }
 }
@@ -288,12 +285,26 @@ TEST_P(Sharding, OfOtherTypes) {
   }
 }
 
+// Whoever says that it is one of several has to say how they add up.
+TEST(ShardingErrors, AWorldNeedsASum) {
+  class Lonely : public ForwardingBackend {
+   public:
+    using ForwardingBackend::ForwardingBackend;
+    World world() const override { return {1, 2}; }
+    void all_reduce(Matrix x) override { Backend::all_reduce(x); }
+  };
+  Lonely backend(make("reference"));
+  test::TinyModel tiny(config_of("llama"));
+  EXPECT_ERROR(ErrorCode::kInternal, "no sum over a world of 2 ranks",
+               logits_of(tiny.checkpoint(), backend));
+}
+
 TEST(ShardingErrors, BlocksAreNotCut) {
   ConvertedModel converted(config_of("llama"), DType::kQ8_0);
-  test::ThreadWorld world(4);  // 8 heads of 8: 16 columns of o_proj for a rank
+  test::ThreadWorld world(4);  // 48 inner units for a rank
   EXPECT_ERROR(ErrorCode::kUnsupported,
-               "tiny: tensor 'model.layers.0.self_attn.o_proj.weight' is q8_0, in blocks of 32 "
-               "values; 64 values do not spread over 4 ranks without cutting one",
+               "tiny: tensor 'model.layers.0.mlp.down_proj.weight' is q8_0, in blocks of 32 "
+               "values; 192 values do not spread over 4 ranks without cutting one",
                world.run([&](int rank) {
                  test::RankBackend backend(make("reference"), world, rank);
                  load_model(converted.checkpoint(), backend);
@@ -301,7 +312,7 @@ TEST(ShardingErrors, BlocksAreNotCut) {
 }
 
 TEST(ShardingOfRandomTensors, RanksTogetherComputeTheLogitsOfOne) {
-  for (const char* architecture : {"qwen2", "qwen3_moe"}) {
+  for (const char* architecture : {"qwen3", "qwen3_moe"}) {
     expect_same_logits(synthetic_checkpoint(config_of(architecture)), 2, "reference");
   }
 }
