@@ -1,7 +1,14 @@
 // Operations that are others in a row, for backends that have nothing better.
 #include "kernels/backend.h"
 
+#include "base/check.h"
+
 namespace hopskip {
+
+void Backend::all_reduce(Matrix /*x*/) {
+  check(world().size == 1, ErrorCode::kInternal, "{}: no sum over a world of {} ranks",
+        description(), world().size);
+}
 
 void Backend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
                                 const HeadNorms& norms, const Rope& rope) {

@@ -253,12 +253,24 @@ struct MoeRouting {
   bool normalize = true;  // the weights of a token's experts are scaled to sum to 1
 };
 
+// Processes or threads that compute one model together, each with a backend and a share of the
+// weights of its own (docs/architecture.md, "Sharding").
+struct World {
+  int rank = 0;  // this backend's, below size
+  int size = 1;
+
+  // One rank carries what is to be counted once: the residual stream and the biases of sums.
+  bool is_first() const { return rank == 0; }
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
   // "cpu (avx512_bf16, 2 threads)": what runs, for people.
   virtual std::string description() const = 0;
+  // The same for as long as the backend lives.
+  virtual World world() const { return {}; }
 
   // Tokens of a step at which long prompts are fast and decoding sequences do not wait long, for
   // those who do not choose.
@@ -305,6 +317,12 @@ class Backend {
   virtual void silu_mul(Matrix gate, Matrix up, Matrix out) = 0;
   // y[i] = x[rows[i]] for the rows that are wanted; x [T], y [num_rows()].
   virtual void gather_rows(const Step& step, Matrix x, Matrix y) = 0;
+  // x = 0; x exact.
+  virtual void clear(Matrix x) = 0;
+  // Exact x becomes its sum over the ranks of the world, to the bit the same on each: what they
+  // decide by it, such as the experts of a token, they decide alike. All ranks call it in the same
+  // order, with matrices of one shape. Unless it is overridden: nothing, for a world of one.
+  virtual void all_reduce(Matrix x);
 
   // For each layer: k, v [T][num_kv_heads · head_dim] go to each sequence's last q_len positions …
   virtual void kv_append(Step& step, int layer, Matrix k, Matrix v) = 0;

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "models/layers/gqa.h"
-#include "models/layers/loader.h"
 #include "models/layers/mlp.h"
 #include "models/layers/moe.h"
 #include "models/layers/rope.h"
+#include "models/sharding.h"
 
 namespace hopskip {
 namespace {
@@ -32,13 +32,13 @@ struct Layer {
 
 class Decoder : public Model {
  public:
-  Decoder(const Checkpoint& checkpoint, Backend& backend, const LoadProgress& on_load)
-      : Model(checkpoint.config),
-        backend_(backend),
+  explicit Decoder(const Loader& load)
+      : Model(shard_of(load.checkpoint().config, load.world())),
+        backend_(load.backend()),
+        memory_(load.memory()),
         eps_(static_cast<float>(config().rms_norm_eps)),
         rope_(make_rope(config())) {
     const ModelConfig& c = config();
-    const Loader load(checkpoint, backend, on_load);
     embedding_ = load.matrix("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
     for (int64_t i = 0; i < c.num_layers; ++i) {
       const Loader layer = load.in(fmt::format("model.layers.{}.", i));
@@ -111,6 +111,7 @@ class Decoder : public Model {
   }
 
   Backend& backend_;
+  Loader::Memory memory_;
   float eps_;
   Rope rope_;
   WeightPtr embedding_;
@@ -122,9 +123,6 @@ class Decoder : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend,
-                                    const LoadProgress& on_load) {
-  return std::make_unique<Decoder>(checkpoint, backend, on_load);
-}
+std::unique_ptr<Model> load_decoder(const Loader& load) { return std::make_unique<Decoder>(load); }
 
 }  // namespace hopskip

@@ -5,13 +5,14 @@
 
 #include <memory>
 
+#include "models/layers/loader.h"
 #include "models/model.h"
 
 namespace hopskip {
 
-// As load_model(), whatever the architecture is called.
-std::unique_ptr<Model> load_decoder(const Checkpoint& checkpoint, Backend& backend,
-                                    const LoadProgress& on_load);
+// As load_model(), whatever the architecture is called. From a loader that only plans comes a model
+// that cannot run.
+std::unique_ptr<Model> load_decoder(const Loader& load);
 
 }  // namespace hopskip
 

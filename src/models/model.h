@@ -14,11 +14,13 @@ namespace hopskip {
 class Model {
  public:
   virtual ~Model() = default;
+  // What this rank of the backend's world computes (shard_of()): its heads and inner units.
   const ModelConfig& config() const { return config_; }
   // Of a layer that sees all keys.
   virtual AttentionShape attention_shape() const = 0;
 
-  // Exact [step.num_rows()][hidden], before the final norm, in the backend's workspace.
+  // Exact [step.num_rows()][hidden], before the final norm, in the backend's workspace. The ranks
+  // of a world run equal steps, each with its own KV storage, and get equal values.
   virtual Matrix forward(Step& step) = 0;
   // Exact out [n][vocab] from rows of what forward() gave, hidden [n][hidden], n ≥ 1.
   virtual void logits(Matrix hidden, Matrix out) = 0;
@@ -34,8 +36,9 @@ class Model {
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
 // By the table in models.cc. Both must outlive the model. Throws Unsupported, listing what is
-// known, for another architecture; NotFound or Corrupt, naming the tensor, for one that is missing
-// or misshapen; OutOfMemory where the backend has no room for the weights.
+// known, for another architecture, or where the ranks of the backend's world cannot share the
+// model; NotFound or Corrupt, naming the tensor, for one that is missing or misshapen; OutOfMemory
+// where the backend has no room for the weights.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
                                   const LoadProgress& on_load = {});
 

@@ -14,8 +14,7 @@ namespace {
 
 struct Entry {
   std::string_view architecture;  // ModelConfig::architecture
-  std::unique_ptr<Model> (*load)(const Checkpoint& checkpoint, Backend& backend,
-                                 const LoadProgress& on_load);
+  std::unique_ptr<Model> (*load)(const Loader& load);
 };
 
 constexpr std::array kModels{
@@ -26,16 +25,9 @@ constexpr std::array kModels{
     Entry{"qwen3_moe", load_decoder},  // the same with a mixture of experts
 };
 
-// A checkpoint may hold an output matrix that a tied model does not load.
-void check_fits(const Checkpoint& checkpoint, const Backend& backend) {
-  std::vector<TensorView> weights;
-  for (const auto& [name, view] : checkpoint.tensors) {
-    if (name != "lm_head.weight" || !checkpoint.config.tie_word_embeddings) {
-      weights.push_back(view);
-    }
-  }
+void check_fits(const Checkpoint& checkpoint, const Backend& backend, const Loader::Plan& plan) {
   try {
-    backend.check_fits(weights);
+    backend.check_fits(plan.parts);
   } catch (const Error& error) {
     fail(error.code(), "{}: {}", checkpoint.path, error.what());
   }
@@ -53,8 +45,10 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend
     fail(ErrorCode::kUnsupported, "{}: architecture '{}' is not known; known are {}",
          checkpoint.path, wanted, fmt::join(known, ", "));
   }
-  check_fits(checkpoint, backend);
-  return entry->load(checkpoint, backend, on_load);
+  Loader::Plan plan;
+  entry->load(Loader(checkpoint, backend, plan));
+  check_fits(checkpoint, backend, plan);
+  return entry->load(Loader(checkpoint, backend, plan, on_load));
 }
 
 }  // namespace hopskip

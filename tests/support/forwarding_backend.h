@@ -18,6 +18,7 @@ class ForwardingBackend : public Backend {
   explicit ForwardingBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   std::string description() const override { return inner_->description(); }
+  World world() const override { return inner_->world(); }
   Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override {
     return inner_->allocate(rows, cols, kind);
   }
@@ -49,6 +50,8 @@ class ForwardingBackend : public Backend {
   void gather_rows(const Step& step, Matrix x, Matrix y) override {
     inner_->gather_rows(step, x, y);
   }
+  void clear(Matrix x) override { inner_->clear(x); }
+  void all_reduce(Matrix x) override { inner_->all_reduce(x); }
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override {
     inner_->kv_append(step, layer, k, v);
   }

@@ -66,6 +66,10 @@ class CpuBackend final : public Backend {
     clock_.enter(Part::kRest);
     elementwise_.gather_rows(step, x, y);
   }
+  void clear(Matrix x) override {
+    clock_.enter(Part::kRest);
+    elementwise_.clear(x);
+  }
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override {
     clock_.enter(Part::kRest);

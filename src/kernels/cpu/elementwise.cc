@@ -80,4 +80,8 @@ void CpuElementwise::gather_rows(const Step& step, Matrix x, Matrix y) {
   each_row(y.rows, y.cols, [&](int64_t i) { std::copy_n(x.row(rows[i]), x.cols, y.row(i)); });
 }
 
+void CpuElementwise::clear(Matrix x) {
+  each_row(x.rows, x.cols, [&](int64_t i) { std::fill_n(x.row(i), x.cols, 0.0f); });
+}
+
 }  // namespace hopskip

@@ -24,6 +24,7 @@ class CpuElementwise {
   void rope(const Step& step, Matrix x, int head_dim, const Rope& rope);
   void silu_mul(Matrix gate, Matrix up, Matrix out);
   void gather_rows(const Step& step, Matrix x, Matrix y);
+  void clear(Matrix x);
 
   // body(row) for every row of `values` values; in one thread where a wake-up would cost more.
   void each_row(int64_t rows, int64_t values, FunctionRef<void(int64_t row)> body);

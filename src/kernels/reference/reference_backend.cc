@@ -142,6 +142,13 @@ void ReferenceBackend::gather_rows(const Step& step, Matrix x, Matrix y) {
   }
 }
 
+void ReferenceBackend::clear(Matrix x) {
+  clock_.enter(Part::kRest);
+  for (int64_t i = 0; i < x.rows; ++i) {
+    std::fill_n(x.row(i), x.cols, 0.0f);
+  }
+}
+
 std::span<const float> ReferenceBackend::read(Matrix x) {
   check(x.stride == x.cols, ErrorCode::kInvalidArgument, "read: the rows are not adjacent");
   return {x.values(), static_cast<size_t>(x.rows * x.cols)};

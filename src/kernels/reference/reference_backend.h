@@ -40,6 +40,7 @@ class ReferenceBackend final : public Backend {
   void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override;
   void silu_mul(Matrix gate, Matrix up, Matrix out) override;
   void gather_rows(const Step& step, Matrix x, Matrix y) override;
+  void clear(Matrix x) override;
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
   void attention(Step& step, const AttentionShape& shape, int layer, Matrix q, Matrix out,

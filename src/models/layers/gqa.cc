@@ -19,7 +19,7 @@ Gqa::Scratch::Scratch(Backend& backend, const ModelConfig& config, int64_t num_t
       attended(activation(backend, num_tokens, config.num_heads * config.head_dim)) {}
 
 Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
-    : eps_(static_cast<float>(config.rms_norm_eps)) {
+    : eps_(static_cast<float>(config.rms_norm_eps)), carries_residual_(load.world().is_first()) {
   shape_.num_heads = static_cast<int>(config.num_heads);
   shape_.num_kv_heads = static_cast<int>(config.num_kv_heads);
   shape_.head_dim = static_cast<int>(config.head_dim);
@@ -29,14 +29,14 @@ Gqa::Gqa(const Loader& load, const ModelConfig& config, int64_t window)
   const int64_t hidden = config.hidden_size;
   const int64_t q_size = config.num_heads * config.head_dim;
   const int64_t kv_size = config.num_kv_heads * config.head_dim;
-  q_ = load.matrix("q_proj.weight", q_size, hidden);
-  k_ = load.matrix("k_proj.weight", kv_size, hidden);
-  v_ = load.matrix("v_proj.weight", kv_size, hidden);
-  o_ = load.matrix("o_proj.weight", hidden, q_size);
-  q_bias_ = load.vector_if(config.qkv_bias, "q_proj.bias", q_size);
-  k_bias_ = load.vector_if(config.qkv_bias, "k_proj.bias", kv_size);
-  v_bias_ = load.vector_if(config.qkv_bias, "v_proj.bias", kv_size);
-  o_bias_ = load.vector_if(config.o_bias, "o_proj.bias", hidden);
+  q_ = load.matrix("q_proj.weight", q_size, hidden, Split::kOut);
+  k_ = load.matrix("k_proj.weight", kv_size, hidden, Split::kOut);
+  v_ = load.matrix("v_proj.weight", kv_size, hidden, Split::kOut);
+  o_ = load.matrix("o_proj.weight", hidden, q_size, Split::kIn);
+  q_bias_ = load.bias_if(config.qkv_bias, "q_proj.bias", q_size, Split::kOut);
+  k_bias_ = load.bias_if(config.qkv_bias, "k_proj.bias", kv_size, Split::kOut);
+  v_bias_ = load.bias_if(config.qkv_bias, "v_proj.bias", kv_size, Split::kOut);
+  o_bias_ = load.bias_if(config.o_bias, "o_proj.bias", hidden, Split::kIn);
   q_norm_ = load.vector_if(config.qk_norm, "q_norm.weight", config.head_dim);
   k_norm_ = load.vector_if(config.qk_norm, "k_norm.weight", config.head_dim);
 }
@@ -53,8 +53,9 @@ void Gqa::forward(Backend& backend, Step& step, const NormedInput& in, int layer
 }
 
 void Gqa::project_out(Backend& backend, Matrix attended, Matrix residual) const {
-  const LinearTerm o{o_.get(), o_bias_.get(), residual, true};
+  const LinearTerm o{o_.get(), o_bias_.get(), residual, carries_residual_};
   backend.linear(attended, {&o, 1});
+  backend.all_reduce(residual);
 }
 
 }  // namespace hopskip

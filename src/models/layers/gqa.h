@@ -17,7 +17,8 @@ class Gqa {
     Matrix attended;  // as q
   };
 
-  // window: keys a query sees, 0 for all.
+  // window: keys a query sees, 0 for all. config: this rank's (shard_of()). Heads are shared in
+  // runs, a KV head together with the heads that query it.
   Gqa(const Loader& load, const ModelConfig& config, int64_t window);
 
   const AttentionShape& shape() const { return shape_; }
@@ -26,12 +27,15 @@ class Gqa {
   // appended.
   void forward(Backend& backend, Step& step, const NormedInput& in, int layer, const Rope& rope,
                const Scratch& scratch) const;
-  // residual [n][hidden] += attended [n][num_heads · head_dim] · o_projᵀ
+  // residual [n][hidden] += attended [n][num_heads · head_dim] · o_projᵀ, over the heads of all
+  // ranks: the first rank adds to the residual, the others put their part in its place, and the sum
+  // over the ranks is the new residual of each. A rank that is alone just adds.
   void project_out(Backend& backend, Matrix attended, Matrix residual) const;
 
  private:
   AttentionShape shape_;
   float eps_;
+  bool carries_residual_;  // into the sum over the ranks
   WeightPtr q_, k_, v_, o_;
   WeightPtr q_bias_, k_bias_, v_bias_, o_bias_;  // null where the model has none
   WeightPtr q_norm_, k_norm_;                    // null where the model has none

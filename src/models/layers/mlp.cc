@@ -6,15 +6,16 @@ Mlp::Scratch::Scratch(Backend& backend, const ModelConfig& config, int64_t num_t
     : gate(backend.allocate(num_tokens, config.intermediate_size, MatrixKind::kActivation)),
       up(backend.allocate(num_tokens, config.intermediate_size, MatrixKind::kActivation)) {}
 
-Mlp::Mlp(const Loader& load, const ModelConfig& config) {
+Mlp::Mlp(const Loader& load, const ModelConfig& config)
+    : carries_residual_(load.world().is_first()) {
   const int64_t hidden = config.hidden_size;
   const int64_t inner = config.intermediate_size;
-  gate_ = load.matrix("gate_proj.weight", inner, hidden);
-  up_ = load.matrix("up_proj.weight", inner, hidden);
-  down_ = load.matrix("down_proj.weight", hidden, inner);
-  gate_bias_ = load.vector_if(config.mlp_bias, "gate_proj.bias", inner);
-  up_bias_ = load.vector_if(config.mlp_bias, "up_proj.bias", inner);
-  down_bias_ = load.vector_if(config.mlp_bias, "down_proj.bias", hidden);
+  gate_ = load.matrix("gate_proj.weight", inner, hidden, Split::kOut);
+  up_ = load.matrix("up_proj.weight", inner, hidden, Split::kOut);
+  down_ = load.matrix("down_proj.weight", hidden, inner, Split::kIn);
+  gate_bias_ = load.bias_if(config.mlp_bias, "gate_proj.bias", inner, Split::kOut);
+  up_bias_ = load.bias_if(config.mlp_bias, "up_proj.bias", inner, Split::kOut);
+  down_bias_ = load.bias_if(config.mlp_bias, "down_proj.bias", hidden, Split::kIn);
 }
 
 void Mlp::forward(Backend& backend, const NormedInput& in, Scratch scratch) const {
@@ -22,8 +23,9 @@ void Mlp::forward(Backend& backend, const NormedInput& in, Scratch scratch) cons
   gate.rows = up.rows = in.x.rows;
   backend.norm_gated_linear(in, {gate_.get(), gate_bias_.get(), gate},
                             {up_.get(), up_bias_.get(), up});
-  const LinearTerm down{down_.get(), down_bias_.get(), in.x, true};
+  const LinearTerm down{down_.get(), down_bias_.get(), in.x, carries_residual_};
   backend.linear(gate, {&down, 1});
+  backend.all_reduce(in.x);
 }
 
 }  // namespace hopskip

@@ -5,7 +5,9 @@
 #include "engine/engine.h"
 #include "kernels/reference/reference_backend.h"
 #include "parity/cuda_backend/backend_support.h"
+#include "support/error_matchers.h"
 #include "support/rounding_backend.h"
+#include "support/thread_world.h"
 #include "support/tiny_model.h"
 
 namespace hopskip::test {
@@ -129,6 +131,88 @@ TEST_F(CudaDecoderTest, LogitsMatchTheReferenceOverAnFp8Cache) {
           scaled, got, decoded, allowed, cost);
     }
   }
+}
+
+// A rank of a world whose ranks share a GPU. The sums go through the host, so steps run directly.
+class GpuRank : public RankBackend {
+ public:
+  using RankBackend::RankBackend;
+  std::unique_ptr<Step> begin_step(const StepInputs& inputs) override {
+    StepInputs direct = inputs;
+    direct.reads_early = true;
+    return inner().begin_step(direct);
+  }
+  void all_reduce(Matrix x) override {
+    std::vector<float> values = download(x);
+    RankBackend::all_reduce({values.data(), x.rows, x.cols, x.cols});
+    require_cuda(
+        cudaMemcpy(x.data, values.data(), values.size() * sizeof(float), cudaMemcpyHostToDevice));
+    require_cuda(cudaDeviceSynchronize());
+  }
+  // In the fewer launches that a GPU has for them.
+  void norm_linear(const NormedInput& in, std::span<const LinearTerm> terms) override {
+    inner().norm_linear(in, terms);
+  }
+  void norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
+                         const LinearTerm& up) override {
+    inner().norm_gated_linear(in, gate, up);
+  }
+  void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
+                         const HeadNorms& norms, const Rope& rope) override {
+    inner().rotate_and_append(step, layer, q, k, v, head_dim, norms, rope);
+  }
+};
+
+TEST_F(CudaDecoderTest, RanksOfAWorldTogetherMatchTheReference) {
+  const auto variants = {
+      +[](ModelConfig& c) { c.qkv_bias = c.o_bias = c.mlp_bias = true; },
+      +[](ModelConfig& c) { c.qk_norm = true; },
+      +[](ModelConfig& c) {  // all experts for every token: no near tie makes another choice
+        c.architecture = "qwen3_moe";
+        c.num_experts = c.num_experts_per_tok = 4;
+        c.moe_intermediate_size = 128;
+        c.norm_topk_prob = true;
+      },
+  };
+  int number = 0;
+  for (const auto change : variants) {
+    ModelConfig changed = config();
+    change(changed);
+    TinyModel model(changed);
+    const std::vector<int32_t> prompt = tokens(150);
+    ReferenceBackend reference({});
+    RoundingBackend naive(make_backend("reference"));
+    const std::vector<float> want = logits(reference, model.checkpoint(), prompt);
+    const double allowed = 2.0 * rms_error(logits(naive, model.checkpoint(), prompt), want);
+    ThreadWorld world(2);
+    std::vector<std::vector<float>> got(world.size());
+    world.run([&](int rank) {
+      GpuRank backend(make_cuda_backend({}), world, rank);
+      got[rank] = logits(backend, model.checkpoint(), prompt, 130);
+    });
+    ASSERT_EQ(got[0].size(), want.size());
+    EXPECT_EQ(got[1], got[0]) << "variant " << number;
+    EXPECT_LE(rms_error(got[0], want), allowed) << "variant " << number;
+    fmt::print("  variant {}, two ranks: rms error {:.3g}, allowed {:.3g}\n", number++,
+               rms_error(got[0], want), allowed);
+  }
+}
+
+TEST_F(CudaDecoderTest, ClearLeavesWhatIsBesideTheColumns) {
+  const std::vector<float> ones(5 * 12, 1.0f);
+  const Matrix all = upload(*backend_, ones, 12, MatrixKind::kExact);
+  Matrix part = all.row_range(1, 3);
+  part.data = part.values() + 2;
+  part.cols = 7;
+  backend_->clear(part);
+  const std::vector<float> got = download(all);
+  for (int64_t i = 0; i < std::ssize(got); ++i) {
+    const int64_t row = i / 12;
+    const int64_t col = i % 12;
+    EXPECT_EQ(got[i], row >= 1 && row < 4 && col >= 2 && col < 9 ? 0.0f : 1.0f) << i;
+  }
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "clear: x is in bf16",
+               backend_->clear(backend_->allocate(1, 8, MatrixKind::kActivation)));
 }
 
 // Many requests at once, decoded through graphs of several sizes: the tokens of each are, but for

@@ -115,6 +115,21 @@ TEST(ReferenceBackend, ComputesWhatAHandDoes) {
   EXPECT_FLOAT_EQ(x.row(0)[1], std::sin(0.5f));
 }
 
+TEST(Clear, LeavesWhatIsBesideTheColumns) {
+  for (const char* name : {"cpu", "reference"}) {
+    const auto backend = make_backend(name, {.threads = 1});
+    const Matrix all = backend->allocate(3, 4, MatrixKind::kExact);
+    std::fill_n(all.values(), 12, 1.0f);
+    backend->clear({all.row(1) + 1, 2, 2, 4});
+    EXPECT_EQ(std::vector<float>(all.values(), all.values() + 12),
+              (std::vector<float>{1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 1}));
+    EXPECT_EQ(backend->world().size, 1);
+    backend->all_reduce(all);  // the sum over one
+    EXPECT_EQ(all.row(0)[0], 1.0f);
+    EXPECT_EQ(all.row(1)[1], 0.0f);
+  }
+}
+
 TEST(Contract, ShapesThatDoNotFitAreRefused) {
   const float values[6] = {};
   for (const char* name : {"cpu", "reference"}) {

@@ -40,6 +40,7 @@ enum Operation : uint64_t {
   kNormMoe,
   kRotateAppend,
   kTopCandidates,
+  kClear,
 };
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
@@ -296,6 +297,16 @@ void CudaBackend::gather_rows(const Step& step, Matrix x, Matrix y) {
   if (own_->graphs.launches({kGatherRows, address(args.x), address(args.out)})) {
     const DeviceScope scope(device_);
     launch_gather_rows(args, own_->stream.get());
+  }
+}
+
+void CudaBackend::clear(Matrix x) {
+  check_type("clear", "x", x, DType::kF32);
+  if (own_->graphs.launches({kClear, address(x.data), static_cast<uint64_t>(x.rows)})) {
+    const DeviceScope scope(device_);
+    check_cuda(cudaMemset2DAsync(x.data, x.stride * sizeof(float), 0, x.cols * sizeof(float),
+                                 x.rows, own_->stream.get()),
+               "clear a matrix");
   }
 }
 

@@ -51,6 +51,7 @@ class CudaBackend final : public Backend {
   void rope(const Step& step, Matrix x, int head_dim, const Rope& rope) override;
   void silu_mul(Matrix gate, Matrix up, Matrix out) override;
   void gather_rows(const Step& step, Matrix x, Matrix y) override;
+  void clear(Matrix x) override;
 
   void kv_append(Step& step, int layer, Matrix k, Matrix v) override;
   void rotate_and_append(Step& step, int layer, Matrix q, Matrix k, Matrix v, int head_dim,
