@@ -94,9 +94,15 @@ struct AttentionCommand {
     check(!names_cpu_flags, ErrorCode::kInvalidArgument,
           "--threads and --simd are the CPU's: they say nothing about --device {}", device);
     const auto gpus = list_gpus();
-    check(number < std::ssize(gpus), ErrorCode::kUnsupported, "no CUDA device {}: {}", number,
-          gpus.empty() ? attention_candidates({}).front().why_not
-                       : fmt::format("this machine has {}", gpus.size()));
+    if (gpus.empty()) {  // any shape will do to hear why
+      AttentionConfig config;
+      config.num_heads = config.num_kv_heads = 1;
+      config.head_dim = 64;
+      fail(ErrorCode::kUnsupported, "{}; --device cpu runs everywhere",
+           attention_candidates(config).front().why_not);
+    }
+    check(number < std::ssize(gpus), ErrorCode::kUnsupported,
+          "no CUDA device {}: this machine has {}", number, gpus.size());
     fmt::print(stderr, "{}\n", gpus[number].name);
     return number;
   }
