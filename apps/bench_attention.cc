@@ -98,11 +98,11 @@ struct AttentionCommand {
       AttentionConfig config;
       config.num_heads = config.num_kv_heads = 1;
       config.head_dim = 64;
-      fail(ErrorCode::kUnsupported, "{}; --device cpu runs everywhere",
+      fail(ErrorCode::kUnsupported, "--device {}: {}; --device cpu runs everywhere", device,
            attention_candidates(config).front().why_not);
     }
     check(number < std::ssize(gpus), ErrorCode::kUnsupported,
-          "no CUDA device {}: this machine has {}", number, gpus.size());
+          "--device {}: no such CUDA device, this machine has {}", device, gpus.size());
     fmt::print(stderr, "{}\n", gpus[number].name);
     return number;
   }

@@ -150,7 +150,7 @@ def test_bench_attention(hopskip):
     assert "0.0 %" in dense and header.split()[:3] == ["ctx", "cold", "ms"]
     hopskip.fails(2, "--cold", "bench", "attention", "--cold", "2")
     hopskip.fails(2, "3", "bench", "attention", "--heads", "4", "--kv-heads", "3")
-    hopskip.fails(1, "no CUDA device 99", "bench", "attention", "--device", "cuda:99")
+    hopskip.fails(1, "--device cuda:99: no ", "bench", "attention", "--device", "cuda:99")
     hopskip.fails(2, "cuda:N", "bench", "attention", "--device", "gpu")
     hopskip.fails(2, "--threads", "bench", "attention", "--device", "cuda", "--threads", "2")
     hopskip.fails(2, "--batch 2", "bench", "attention", "--device", "cpu", "--batch", "2")
