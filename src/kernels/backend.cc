@@ -40,7 +40,8 @@ void Backend::norm_gated_linear(const NormedInput& in, const LinearTerm& gate,
 void Backend::norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
                        const ExpertWeights& w, const MoeRouting& routing) {
   const LinearTerm term{&router, nullptr, logits};
-  norm_linear(in, {&term, 1});
+  rms_norm(in.x, *in.norm, in.eps, in.y);  // not norm_linear(), which may leave anything in y
+  linear(in.y, {&term, 1});
   moe(in.y, logits, w, routing, in.x);
 }
 

@@ -35,10 +35,11 @@ constexpr Format kFormats[] = {
 void mark_mapped(Checkpoint& checkpoint) {
   for (auto& [name, view] : checkpoint.tensors) {
     const std::byte* begin = view.as<std::byte>();
+    const std::byte* end = begin + view.bytes();
     view.mapped = std::ranges::any_of(checkpoint.files, [&](const MappedFile& file) {
       const std::span<const std::byte> bytes = file.bytes();
       return !std::less<>()(begin, bytes.data()) &&
-             !std::less<>()(bytes.data() + bytes.size(), begin + view.bytes());
+             !std::less<>()(bytes.data() + bytes.size(), end);
     });
   }
 }

@@ -1,5 +1,7 @@
 // The mixture of experts of the CUDA backend against the reference, with few rows an expert and
 // with many: each has kernels of its own.
+#include <limits>
+
 #include "parity/cuda_backend/backend_support.h"
 
 namespace hopskip::test {
@@ -72,6 +74,43 @@ TEST_F(CudaMoeTest, MatchesReference) {
     expect_reference({37, 7, 7, 72, 40}, normalize);
     expect_reference({300, 8, 2, 128, 64}, normalize);  // blocks of 128 rows, with padding
     expect_reference({1024, 4, 3, 256, 136}, normalize);
+  }
+}
+
+// Norm and router included, at the numbers of tokens between which the kernels change.
+TEST_F(CudaMoeTest, NormAndRouterMatchReference) {
+  constexpr int64_t kHidden = 256, kInner = 96, kExperts = 16, kTopK = 4;
+  for (const int64_t tokens : {1, 4, 5, 8, 9, 33}) {
+    SCOPED_TRACE(fmt::format("{} tokens", tokens));
+    backend_->reset_workspace();
+    const auto reference = make_backend("reference");
+    const Stack gate(kExperts, kInner, kHidden, random_);
+    const Stack up(kExperts, kInner, kHidden, random_);
+    const Stack down(kExperts, kHidden, kInner, random_);
+    const std::vector<float> router = bf16_values(kExperts * kHidden, random_);
+    const std::vector<float> norm = bf16_values(kHidden, random_);
+    const std::vector<float> before = normal_values(tokens * kHidden, random_);
+    const std::vector<float> scratch(tokens * kHidden, std::numeric_limits<float>::quiet_NaN());
+    const auto run = [&](Backend& backend, Matrix x, Matrix y) {
+      const WeightPtr norm_weight = backend.load({norm.data(), DType::kF32, 1, {kHidden}});
+      const WeightPtr router_weight =
+          backend.load({router.data(), DType::kF32, 2, {kExperts, kHidden}});
+      const WeightPtr weights[] = {backend.load_experts(gate.views), backend.load_experts(up.views),
+                                   backend.load_experts(down.views)};
+      const Matrix logits = backend.allocate(tokens, kExperts, MatrixKind::kExact);
+      backend.norm_moe({x, norm_weight.get(), 1e-6f, y}, *router_weight, logits,
+                       {weights[0].get(), weights[1].get(), weights[2].get()}, {kTopK, true});
+      require_cuda(cudaDeviceSynchronize());
+    };
+    const Matrix want = on_host(*reference, before, kHidden);
+    run(*reference, want, on_host(*reference, scratch, kHidden));
+    const Matrix got = upload(*backend_, before, kHidden, MatrixKind::kExact);
+    run(*backend_, got, upload(*backend_, scratch, kHidden, MatrixKind::kActivation));
+    const std::span<const float> expected(want.values(), before.size());
+    const double added = rms_error(expected, before);
+    EXPECT_GT(added, 0.01);
+    // As above; a choice that rounding turns over costs one of the smaller weights.
+    EXPECT_LE(rms_error(download(got), expected), 0.1 * added);
   }
 }
 
