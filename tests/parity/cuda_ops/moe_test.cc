@@ -38,7 +38,7 @@ class CudaOpsGemm : public test::OpsTest {
  protected:
   void SetUp() override {
     test::OpsTest::SetUp();
-    if (!IsSkipped() && list_gpus().front().compute_capability != 90) {
+    if (!IsSkipped() && !is_hopper()) {
       GTEST_SKIP() << "not a Hopper GPU";
     }
   }

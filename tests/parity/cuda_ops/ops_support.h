@@ -163,6 +163,8 @@ class OpsTest : public testing::Test {
     }
     fmt::print("  seed {}\n", seed_);
   }
+  // Of the first GPU, on which the tests run.
+  static bool is_hopper() { return list_gpus().front().compute_capability == 90; }
   int64_t integer(int64_t low, int64_t high) {
     return std::uniform_int_distribution<int64_t>(low, high)(random_);
   }

@@ -108,6 +108,7 @@ class CudaBackend final : public Backend {
           timer(stream.get(), device),
           graphs(stream.get(), [this](uint64_t operation) { timer.enter(part_of(operation)); }),
           layers(device),
+          linear(gpu_properties(device).compute_capability == 90),
           moe(gpu_properties(device).compute_capability == 90) {}
 
     Stream stream;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/backend/weights.h"
+#include "kernels/cuda/sm90/gemv/launch.h"
 #include "kernels/cuda/smxx/gemv/launch.h"
 
 namespace hopskip::cuda {
@@ -107,8 +108,10 @@ struct CudaLinear::Product {
   cublasLtMatmulAlgo_t algorithm{};
 };
 
-CudaLinear::CudaLinear()
-    : library_(cublas_lt()), workspace_(allocate_device(kWorkspaceBytes, "cuBLASLt's workspace")) {
+CudaLinear::CudaLinear(bool is_hopper)
+    : is_hopper_(is_hopper),
+      library_(cublas_lt()),
+      workspace_(allocate_device(kWorkspaceBytes, "cuBLASLt's workspace")) {
   const cublasStatus_t status = library_.Create(&handle_);
   check(status == CUBLAS_STATUS_SUCCESS, ErrorCode::kDevice, "{}",
         cublas_start_failure(library_.GetStatusString(status), library_.GetVersion(),
@@ -182,7 +185,7 @@ void CudaLinear::operator()(Matrix x, std::span<const LinearTerm> terms, cudaStr
     return;
   }
   if (takes(x)) {
-    for_terms(terms, [&](auto some) { launch_gemv(gemv_args(x, some), stream); });
+    for_terms(terms, [&](auto some) { multiply(gemv_args(x, some), stream); });
     return;
   }
   for (const LinearTerm& term : terms) {
@@ -198,7 +201,7 @@ bool CudaLinear::takes_norm(const NormedInput& in) {
 
 void CudaLinear::normed(const NormedInput& in, std::span<const LinearTerm> terms,
                         cudaStream_t stream) const {
-  for_terms(terms, [&](auto some) { launch_gemv(gemv_args(in, some), stream); });
+  for_terms(terms, [&](auto some) { multiply(gemv_args(in, some), stream); });
 }
 
 void CudaLinear::gated(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up,
@@ -206,7 +209,15 @@ void CudaLinear::gated(const NormedInput& in, const LinearTerm& gate, const Line
   const LinearTerm both[] = {gate, up};
   GemvArgs args = takes_norm(in) ? gemv_args(in, both) : gemv_args(in.y, both);
   args.gated = true;
-  launch_gemv(args, stream);
+  multiply(args, stream);
+}
+
+void CudaLinear::multiply(const GemvArgs& args, cudaStream_t stream) const {
+  if (is_hopper_ && gemv_stream_takes(args.tokens, args.in)) {
+    launch_gemv_stream(args, stream);
+  } else {
+    launch_gemv(args, stream);
+  }
 }
 
 void CudaLinear::multiply(Matrix x, const LinearTerm& term, cudaStream_t stream) {

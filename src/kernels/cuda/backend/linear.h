@@ -11,13 +11,15 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/backend/cublas_lt.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/smxx/gemv/launch.h"
 
 namespace hopskip::cuda {
 
 class CudaLinear {
  public:
   // On the current device. Throws Unsupported where there is no cuBLASLt, OutOfMemory, Device.
-  CudaLinear();
+  // is_hopper: compute capability 9.0, which has a kernel of its own for few tokens.
+  explicit CudaLinear(bool is_hopper);
   ~CudaLinear();
   CudaLinear(const CudaLinear&) = delete;
   CudaLinear& operator=(const CudaLinear&) = delete;
@@ -49,7 +51,9 @@ class CudaLinear {
 
   Product& product(const Key& key, const void* bias);
   void multiply(Matrix x, const LinearTerm& term, cudaStream_t stream);
+  void multiply(const GemvArgs& args, cudaStream_t stream) const;
 
+  bool is_hopper_;
   const CublasLt& library_;
   cublasLtHandle_t handle_ = nullptr;
   DeviceMemory workspace_;

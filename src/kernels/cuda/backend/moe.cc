@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "kernels/cuda/backend/weights.h"
 #include "kernels/cuda/sm90/grouped_gemm/launch.h"
+#include "kernels/cuda/sm90/moe_few/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
@@ -26,40 +27,33 @@ int32_t* integers(Workspace& workspace, int64_t count) {
 
 }  // namespace
 
-CudaMoe::CudaMoe(bool has_wgmma)
-    : has_wgmma_(has_wgmma), ticket_(allocate_device(sizeof(int32_t), "the experts' counter")) {
-  check_cuda(cudaMemset(ticket_.get(), 0, sizeof(int32_t)), "clear a counter");
-  check_cuda(cudaStreamSynchronize(nullptr), "clear a counter");
-}
-
 bool CudaMoe::takes_few(int64_t tokens) { return tokens <= kMoeFewTokens; }
 
 void CudaMoe::few(const NormedInput& in, const Weight& router, Matrix logits,
                   const ExpertWeights& w, const MoeRouting& routing, CudaStream stream) const {
   const Scratch& s = *scratch_;
-  launch_moe_few({.x = in.x.values(),
-                  .norm = cuda_weight(*in.norm).vector(),
-                  .router = cuda_weight(router).bf16(),
-                  .gate = cuda_weight(*w.gate).bf16(),
-                  .up = cuda_weight(*w.up).bf16(),
-                  .down = cuda_weight(*w.down).bf16(),
-                  .normed = in.y.data,
-                  .logits = logits.values(),
-                  .ids = s.ids,
-                  .weights = s.weights,
-                  .products = s.inner.data,
-                  .ticket = reinterpret_cast<int32_t*>(ticket_.get()),
-                  .x_stride = in.x.stride,
-                  .normed_stride = in.y.stride,
-                  .logits_stride = logits.stride,
-                  .tokens = static_cast<int32_t>(in.x.rows),
-                  .experts = static_cast<int32_t>(logits.cols),
-                  .k = static_cast<int32_t>(routing.top_k),
-                  .hidden = static_cast<int32_t>(in.x.cols),
-                  .inner = static_cast<int32_t>(w.down->cols()),
-                  .eps = in.eps,
-                  .renormalise = routing.normalize},
-                 stream);
+  const MoeFewArgs args{.x = in.x.values(),
+                        .norm = cuda_weight(*in.norm).vector(),
+                        .router = cuda_weight(router).bf16(),
+                        .gate = cuda_weight(*w.gate).bf16(),
+                        .up = cuda_weight(*w.up).bf16(),
+                        .down = cuda_weight(*w.down).bf16(),
+                        .logits = logits.values(),
+                        .products = s.inner.data,
+                        .x_stride = in.x.stride,
+                        .logits_stride = logits.stride,
+                        .tokens = static_cast<int32_t>(in.x.rows),
+                        .experts = static_cast<int32_t>(logits.cols),
+                        .k = static_cast<int32_t>(routing.top_k),
+                        .hidden = static_cast<int32_t>(in.x.cols),
+                        .inner = static_cast<int32_t>(w.down->cols()),
+                        .eps = in.eps,
+                        .renormalise = routing.normalize};
+  if (is_hopper_ && moe_few_stream_takes(args)) {
+    launch_moe_few_stream(args, stream);
+  } else {
+    launch_moe_few(args, stream);
+  }
 }
 
 void CudaMoe::reserve(int64_t tokens, int64_t hidden, int64_t inner, int64_t experts, int64_t top_k,
@@ -74,7 +68,7 @@ void CudaMoe::reserve(int64_t tokens, int64_t hidden, int64_t inner, int64_t exp
     return;
   }
   Scratch s{.sizes = sizes};
-  s.by_blocks = has_wgmma_ && tokens * top_k >= kBlockwiseRows * experts;
+  s.by_blocks = is_hopper_ && tokens * top_k >= kBlockwiseRows * experts;
   s.block_rows = s.by_blocks ? kGroupedGemmRows : 1;
   s.max_rows =
       moe_max_rows(tokens, static_cast<int>(top_k), static_cast<int>(experts), s.block_rows);

@@ -15,9 +15,8 @@ namespace hopskip::cuda {
 
 class CudaMoe {
  public:
-  // has_wgmma: compute capability 9.0, whose kernel takes the products of many rows. On the current
-  // device. Throws OutOfMemory, Device.
-  explicit CudaMoe(bool has_wgmma);
+  // is_hopper: compute capability 9.0, which has kernels of its own.
+  explicit CudaMoe(bool is_hopper) : is_hopper_(is_hopper) {}
 
   // To be called before the launch, also where nothing is launched: takes scratch from the
   // workspace, the same for all layers of a step. Throws OutOfMemory.
@@ -57,8 +56,7 @@ class CudaMoe {
   void multiply(const void* a, const int32_t* a_rows, int64_t a_stride, const Weight& w,
                 const Weight* up, void* c, CudaStream stream) const;
 
-  bool has_wgmma_;
-  DeviceMemory ticket_;  // of moe_few
+  bool is_hopper_;
   std::optional<Scratch> scratch_;
 };
 

@@ -7,10 +7,10 @@
 #include <cstdint>
 
 #include "kernels/cuda/common/macros.cuh"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/common/reduce.cuh"
 #include "kernels/cuda/kernel_params.h"
-#include "kernels/cuda/ptx/sm90.cuh"
 
 namespace hopskip::cuda {
 
@@ -170,8 +170,7 @@ __global__ void __launch_bounds__(kCombineThreads, 4)
   DecodeItem item =
       static_cast<int>(blockIdx.x) < num_items ? args.items[blockIdx.x] : DecodeItem{};
   if constexpr (kOverlap) {
-    ptx::wait_for_launcher();
-    ptx::launch_dependents();
+    wait_for_previous();
   }
   for (int i = blockIdx.x; i < num_items; i += gridDim.x) {
     if (i != static_cast<int>(blockIdx.x)) {

@@ -13,62 +13,65 @@ namespace hopskip::cuda {
 inline constexpr int kMaxRouteExperts = 256;
 inline constexpr int kMaxRouteChoices = 32;
 
+// Numbers that compare as the floats do, but all above 0; of no NaN.
+__device__ inline uint32_t float_rank(float x) {
+  const uint32_t bits = __float_as_uint(x);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000;
+}
+__device__ inline float ranked_float(uint32_t rank) {
+  return __uint_as_float((rank >> 31) != 0 ? rank & 0x7fffffff : ~rank);
+}
+
 // By a whole warp. logits [experts], experts ≤ 256; ids, weights [k], k ≤ 32: the largest logits
 // first, of equal ones the lower expert, and their softmax over all experts, renormalised over the
 // k chosen. A NaN loses to every number.
 __device__ inline void route_token(const float* logits, int experts, int k, bool renormalise,
                                    int32_t* ids, float* weights) {
   constexpr int kHeld = kMaxRouteExperts / 32;  // logits of a lane: expert lane + 32 · i
+  constexpr uint32_t kAll = 0xffffffff;
   const int lane = threadIdx.x % 32;
   float r[kHeld];
-  uint32_t free = 0;  // bit i: expert lane + 32 · i can still be chosen
-  float largest = -INFINITY;
+  uint32_t rank[kHeld];  // ordered as the logits are; 0: cannot be chosen
   HOPSKIP_UNROLL
   for (int i = 0; i < kHeld; ++i) {
     const int expert = lane + 32 * i;
     const bool exists = expert < experts;
-    r[i] = exists ? fmaxf(__ldcg(logits + expert), -INFINITY) : -INFINITY;
-    free |= exists ? 1u << i : 0u;
-    largest = fmaxf(largest, r[i]);
+    r[i] = exists ? fmaxf(__ldcg(logits + expert), -INFINITY) + 0.0f : -INFINITY;  // no −0
+    rank[i] = exists ? float_rank(r[i]) : 0;
   }
-  largest = lanes_max<32>(largest);
+
+  // Lane j ends up with the j-th choice.
+  float my_logit = -INFINITY;
+  float largest = -INFINITY;
+  int my_expert = 0;
+  for (int choice = 0; choice < k; ++choice) {
+    uint32_t best = rank[0];
+    HOPSKIP_UNROLL
+    for (int i = 1; i < kHeld; ++i) {
+      best = max(best, rank[i]);
+    }
+    best = __reduce_max_sync(kAll, best);
+    uint32_t expert = kMaxRouteExperts;
+    HOPSKIP_UNROLL
+    for (int i = kHeld - 1; i >= 0; --i) {
+      expert = rank[i] == best ? lane + 32 * i : expert;
+    }
+    expert = __reduce_min_sync(kAll, expert);
+    HOPSKIP_UNROLL
+    for (int i = 0; i < kHeld; ++i) {
+      rank[i] = expert == lane + 32 * i ? 0 : rank[i];
+    }
+    const float logit = ranked_float(best);
+    largest = choice == 0 ? logit : largest;
+    my_logit = lane == choice ? logit : my_logit;
+    my_expert = lane == choice ? expert : my_expert;
+  }
   float sum = 0.0f;
   HOPSKIP_UNROLL
   for (int i = 0; i < kHeld; ++i) {
     sum += expf(r[i] - largest);
   }
   sum = lanes_sum<32>(sum);
-
-  // Lane j ends up with the j-th choice.
-  float my_logit = -INFINITY;
-  int my_expert = 0;
-  for (int choice = 0; choice < k; ++choice) {
-    float best = -INFINITY;
-    int expert = experts;
-    HOPSKIP_UNROLL
-    for (int i = 0; i < kHeld; ++i) {  // ascending: of equal logits the first stays
-      if ((free >> i & 1) != 0 && (r[i] > best || expert == experts)) {
-        best = r[i];
-        expert = lane + 32 * i;
-      }
-    }
-    HOPSKIP_UNROLL
-    for (int distance = 16; distance > 0; distance /= 2) {
-      const float other = __shfl_xor_sync(0xffffffff, best, distance);
-      const int other_expert = __shfl_xor_sync(0xffffffff, expert, distance);
-      if (other > best || (other == best && other_expert < expert)) {
-        best = other;
-        expert = other_expert;
-      }
-    }
-    if (expert % 32 == lane) {
-      free &= ~(1u << expert / 32);
-    }
-    if (lane == choice) {
-      my_logit = best;
-      my_expert = expert;
-    }
-  }
   float weight = lane < k ? expf(my_logit - largest) : 0.0f;
   weight /= renormalise ? lanes_sum<32>(weight) : sum;
   if (lane < k) {

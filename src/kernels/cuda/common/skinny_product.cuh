@@ -198,15 +198,18 @@ struct SkinnyProduct {
 struct NormShared {
   float squares[8][kSkinnyWarps];
 };
-// x [tokens][in] F32 on lines of 16 bytes, in a multiple of 8. By the whole CTA; ends in step.
+// x [tokens][in] F32 on lines of 16 bytes, in a multiple of 8; read from L2, for L1 may know it
+// from before it was written. By kSkinnyThreads threads, which synchronise before anyone reads.
 __device__ inline void stage_normed(const float* x, int64_t x_stride, const float* weight,
                                     int tokens, int in, __nv_bfloat16* s_tokens, NormShared& s) {
   for (int token = 0; token < tokens; ++token) {
     float squares = 0.0f;
     for (int k = threadIdx.x * kChunk; k < in; k += kSkinnyThreads * kChunk) {
-      float r[kChunk];
+      const auto* g = reinterpret_cast<const float4*>(x + token * x_stride + k);
+      const float4 low = __ldcg(g);
+      const float4 high = __ldcg(g + 1);
+      float r[kChunk] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
       float w[kChunk];
-      load_chunk(x + token * x_stride + k, kChunk, true, r);
       load_chunk(weight + k, kChunk, true, w);
       HOPSKIP_UNROLL
       for (int i = 0; i < kChunk; ++i) {
@@ -220,7 +223,6 @@ __device__ inline void stage_normed(const float* x, int64_t x_stride, const floa
       s.squares[token][threadIdx.x / 32] = squares;
     }
   }
-  __syncthreads();
 }
 __device__ inline float norm_factor(const NormShared& s, int token, int in, float eps) {
   float squares = 0.0f;
@@ -229,26 +231,6 @@ __device__ inline float norm_factor(const NormShared& s, int token, int in, floa
     squares += s.squares[token][w];
   }
   return 1.0f / sqrtf(squares / static_cast<float>(in) + eps);
-}
-
-// What the norm gives, in BF16, for whoever wants it besides. By one whole CTA.
-__device__ inline void write_normed(const float* x, int64_t x_stride, const float* weight,
-                                    int tokens, int in, float eps, const NormShared& s,
-                                    __nv_bfloat16* out, int64_t out_stride) {
-  for (int token = 0; token < tokens; ++token) {
-    const float factor = norm_factor(s, token, in, eps);
-    for (int k = threadIdx.x * kChunk; k < in; k += kSkinnyThreads * kChunk) {
-      float r[kChunk];
-      float w[kChunk];
-      load_chunk(x + token * x_stride + k, kChunk, true, r);
-      load_chunk(weight + k, kChunk, true, w);
-      HOPSKIP_UNROLL
-      for (int i = 0; i < kChunk; ++i) {
-        r[i] *= w[i] * factor;
-      }
-      store_chunk(out + token * out_stride + k, kChunk, true, r);
-    }
-  }
 }
 
 }  // namespace hopskip::cuda

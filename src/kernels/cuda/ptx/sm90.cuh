@@ -55,6 +55,21 @@ __device__ inline void tma_load(void* destination, const CUtensorMap* map, uint6
       "l"(map), "r"(shared_address(barrier)), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
       : "memory");
 }
+// Starts the copy of adjacent memory, `bytes` of it, to shared memory; both on lines of 16 bytes.
+__device__ inline void bulk_load(void* destination, const void* source, int bytes,
+                                 uint64_t* barrier, uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint"
+      " [%0], [%1], %2, [%3], %4;" ::"r"(shared_address(destination)),
+      "l"(__cvta_generic_to_global(source)), "r"(bytes), "r"(shared_address(barrier)), "l"(policy)
+      : "memory");
+}
+// For what is read once: L2 gives it up first.
+__device__ inline uint64_t evict_first_policy() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
 __device__ inline void tma_prefetch_descriptor(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
@@ -122,13 +137,6 @@ template <int kRegisters>
 __device__ inline void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
-
-// Lets the next kernel of the stream start where there is room; it waits with wait_for_launcher.
-__device__ inline void launch_dependents() {
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-// Until the kernel before has finished and its writes are visible.
-__device__ inline void wait_for_launcher() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
 }  // namespace hopskip::ptx
 

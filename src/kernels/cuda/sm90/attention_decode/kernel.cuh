@@ -31,6 +31,7 @@
 #include "kernels/cuda/common/grid.cuh"
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/online_softmax.cuh"
+#include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/pack.cuh"
 #include "kernels/cuda/kernel_params.h"
 #include "kernels/cuda/ptx/sm90.cuh"
@@ -70,6 +71,7 @@ struct DecodeKernel {
     uint32_t v_loads = 0;
     uint32_t v_uses = 0;
     // Of the item:
+    int number;  // in the plan
     int kv_head;
     int kv_begin;                // as in Sequence
     int2 visible;                // keys [x, y) that the query sees
@@ -311,11 +313,11 @@ struct DecodeKernel {
 
     // ---- Item ------------------------------------------------------------------------------
 
-    __device__ void load_queries(const Sequence& sequence) {
+    __device__ void load_queries() {
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
         const int head = lane / 4 + 8 * h;
-        const Q* q = static_cast<const Q*>(args.q) + sequence.q_begin * args.q_row_stride +
+        const Q* q = static_cast<const Q*>(args.q) + sequence().q_begin * args.q_row_stride +
                      (int64_t{kv_head} * args.group + head) * args.q_head_stride;
         HOPSKIP_UNROLL
         for (int step = 0; step < kSteps; ++step) {
@@ -381,18 +383,32 @@ struct DecodeKernel {
       return key >= first && key < visible.y ? key : -1;
     }
 
-    __device__ void run(const DecodeItem& item) {
-      const Sequence& sequence = args.sequences[item.sequence];
-      kv_head = item.kv_head;
-      kv_begin = sequence.kv_begin;
-      skip_map = sequence.skip_map;
-      visible = {args.window > 0 ? max(0, sequence.kv_len - args.window) : 0, sequence.kv_len};
+    __device__ const DecodeItem& item() const { return args.items[number]; }
+    __device__ const Sequence& sequence() const { return args.sequences[item().sequence]; }
+
+    __device__ bool exists() const { return number < *args.num_items; }
+
+    // Where the item's keys are, if it exists, and which of them are this warp's.
+    __device__ void locate(int item_number) {
+      number = item_number;
+      if (!exists()) {
+        return;
+      }
+      kv_head = item().kv_head;
+      kv_begin = sequence().kv_begin;
+      skip_map = sequence().skip_map;
+      const int kv_len = sequence().kv_len;
+      visible = {args.window > 0 ? max(0, kv_len - args.window) : 0, kv_len};
       const int quarter = *args.split_keys / kDecodeWarps;
-      const int range_begin = item.key_begin + warp * quarter;
+      const int range_begin = item().key_begin + warp * quarter;
       first_key = max(range_begin, visible.x / kStageKeys * kStageKeys);
       end_key = min(range_begin + quarter, visible.y);
       k_next = first_key;
-      const float threshold_log2 = sequence_threshold(args, sequence);
+    }
+
+    // The item that was located.
+    __device__ void run() {
+      const float threshold_log2 = sequence_threshold(args, sequence());
       const bool seeded = threshold_log2 != kDenseThresholdLog2;
       if (seeded) {
         for (int end = 0; end < 2; ++end) {
@@ -404,7 +420,7 @@ struct DecodeKernel {
       while (k_loads - k_uses < kDecodeKStages && k_next < end_key) {
         load_next_keys();
       }
-      load_queries(sequence);
+      load_queries();
       HOPSKIP_UNROLL
       for (int h = 0; h < 2; ++h) {
         const bool exists = lane / 4 + 8 * h < args.group;
@@ -430,10 +446,10 @@ struct DecodeKernel {
         step(key, pending);
       }
       multiply(pending);
-      finish(item, sequence, seeded);
+      finish(seeded);
     }
 
-    __device__ void finish(const DecodeItem& item, const Sequence& sequence, bool seeded) {
+    __device__ void finish(bool seeded) {
       // Counts: slices of which no key is visible were left out as well.
       if (lane == 0) {
         const int begin = max(first_key, visible.x) / kDecodeSliceKeys;
@@ -494,7 +510,7 @@ struct DecodeKernel {
           total.y += s.counts[w].y;
         }
         auto* counts = reinterpret_cast<unsigned long long*>(
-            &args.counts[int64_t{sequence.index} * args.num_heads + kv_head * args.group +
+            &args.counts[int64_t{sequence().index} * args.num_heads + kv_head * args.group +
                          threadIdx.x]);
         atomicAdd(&counts[0], total.x);
         if (total.y > 0) {
@@ -502,7 +518,7 @@ struct DecodeKernel {
         }
       }
       __syncthreads();
-      finish_decode_item<Q, kHeadDim, kDecodeThreads>(args, item, &s.merge.out[0][0][0], s.lse,
+      finish_decode_item<Q, kHeadDim, kDecodeThreads>(args, item(), &s.merge.out[0][0][0], s.lse,
                                                       threadIdx.x);
       ptx::fence_proxy_async();  // the rings' memory was written; TMA is next
     }
@@ -524,17 +540,18 @@ struct DecodeKernel {
       ptx::fence_barrier_init();
     }
     Warp warp(args, maps, s);
-    ptx::wait_for_launcher();
-    ptx::launch_dependents();
-    int item = blockIdx.x;
-    while (item < *args.num_items) {
+    // The plan was there before the kernel before this one: where the first item's keys are is
+    // found out while that one ends. The loads wait for each other, a microsecond or two in all.
+    warp.locate(blockIdx.x);
+    wait_for_previous();
+    while (warp.exists()) {
       __syncthreads();  // barriers are ready; all are done with the item before
-      warp.run(args.items[item]);
+      warp.run();
       if (threadIdx.x == 0) {
         s.item = gridDim.x + atomicAdd(&args.work[0], 1);
       }
       __syncthreads();
-      item = s.item;
+      warp.locate(s.item);
     }
     if (threadIdx.x == 0) {
       finish_grid(args);

@@ -6,6 +6,7 @@
 #include "kernels/cuda/common/silu.cuh"
 #include "kernels/cuda/common/skinny_product.cuh"
 #include "kernels/cuda/smxx/gemv/launch.h"
+#include "kernels/cuda/smxx/gemv/store.cuh"
 
 namespace hopskip::cuda {
 namespace smxx {
@@ -40,6 +41,7 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2) gemv(const __grid_constant_
       wait_for_previous();
       stage_normed(static_cast<const float*>(args.x), args.x_stride, args.norm, args.tokens,
                    args.in, s_tokens, s_norm);
+      __syncthreads();
     };
     Product::run(rows, args.in,
                  SharedTokens<decltype(prepare)>{prepare, s_tokens, args.tokens, args.in}, s);
@@ -69,13 +71,7 @@ __global__ void __launch_bounds__(kSkinnyThreads, 2) gemv(const __grid_constant_
     if constexpr (kGated) {
       value = silu(value) * value_of(args.terms[1], 16 + item % kOutRows);
     }
-    if (term.y_is_f32) {
-      float& y = static_cast<float*>(term.y)[token * term.y_stride + row];
-      y = value + (term.accumulate ? y : 0.0f);
-    } else {
-      auto& y = static_cast<__nv_bfloat16*>(term.y)[token * term.y_stride + row];
-      y = __float2bfloat16(value + (term.accumulate ? __bfloat162float(y) : 0.0f));
-    }
+    store_gemv(term, token, row, value);
   }
 }
 

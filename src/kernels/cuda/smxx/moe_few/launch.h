@@ -1,5 +1,5 @@
-// A mixture of experts for a few tokens, in three launches: what chooses the experts, and their two
-// products, each (token, expert) on its own. More tokens share experts and are worth sorting
+// A mixture of experts for a few tokens, in three launches: the router's logits, and the experts'
+// two products, each (token, expert) on its own. More tokens share experts and are worth sorting
 // (moe_permute).
 #ifndef HOPSKIP_KERNELS_CUDA_SMXX_MOE_FEW_LAUNCH_H_
 #define HOPSKIP_KERNELS_CUDA_SMXX_MOE_FEW_LAUNCH_H_
@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "hopskip/attention.h"
+#include "kernels/cuda/smxx/gemv/launch.h"
 
 namespace hopskip::cuda {
 
@@ -21,14 +22,9 @@ struct MoeFewArgs {
   const void* gate;    // [experts][inner][hidden] BF16
   const void* up;      // [experts][inner][hidden] BF16
   const void* down;    // [experts][hidden][inner] BF16
-  void* normed;        // [tokens][hidden] BF16
   float* logits;       // [tokens][experts]
-  int32_t* ids;        // [tokens][k]
-  float* weights;      // [tokens][k]
   void* products;      // [tokens][k][inner] BF16
-  int32_t* ticket;     // [1]: 0 before and after
   int64_t x_stride;
-  int64_t normed_stride;
   int64_t logits_stride;
   int32_t tokens;   // ≤ kMoeFewTokens
   int32_t experts;  // ≤ 256
@@ -39,6 +35,8 @@ struct MoeFewArgs {
   bool renormalise;
 };
 
+// The product that gives the logits.
+GemvArgs router_gemv(const MoeFewArgs& args);
 // As Backend::moe() behind norm and router.
 void launch_moe_few(const MoeFewArgs& args, CudaStream stream);
 
