@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "attention/skip_rule.h"
+#include "base/host_memory.h"
 #include "engine/admission.h"
 #include "engine/scheduler.h"
 #include "engine/warm_up.h"
@@ -27,6 +28,28 @@ KvConfig with_scales(KvConfig config, const Checkpoint& checkpoint) {
   return config;
 }
 
+// Neither a context nor tokens of the KV cache are asked for: as many as fit are fine.
+bool leaves_size_open(const EngineOptions& given) {
+  return given.context == 0 && given.kv_tokens == 0;
+}
+
+// What the host must have room for beside the weights, before they are loaded.
+KvConfig planned_kv(const EngineOptions& given, const ModelConfig& model) {
+  KvConfig config = kv_config(resolved(given, model), model, 0);
+  if (leaves_size_open(given)) {
+    config.num_pages = 1;
+  }
+  return config;
+}
+
+// The pages of one whole context, or what the host has memory for.
+KvConfig within_host(KvConfig config, const EngineOptions& given, const Backend& backend) {
+  if (leaves_size_open(given) && backend.host_bytes({}, config).kv_cache > spare_memory()) {
+    config.num_pages = std::max<int64_t>(1, spare_memory() / config.bytes_per_page());
+  }
+  return config;
+}
+
 }  // namespace
 
 class Engine::Impl {
@@ -34,11 +57,13 @@ class Engine::Impl {
   Impl(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options)
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
-        model_(load_model(checkpoint, backend, options_.on_load)),
-        kv_(backend.make_kv_storage(
-            with_scales(kv_config(options_, model_->config(),
+        model_(load_model(checkpoint, backend, options_.on_load,
+                          planned_kv(options, checkpoint.config))),
+        kv_(backend.make_kv_storage(with_scales(
+            within_host(kv_config(options_, model_->config(),
                                   memory_beside_largest_step(backend, *model_, options_)),
-                        checkpoint))),
+                        options, backend),
+            checkpoint))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {
