@@ -46,7 +46,10 @@ struct GroupFiles {
 
 constexpr std::array kVersions{
     GroupFiles{"0::", "", "memory.max", "memory.current", {"inactive_file ", "active_file "}},
-    GroupFiles{":memory:", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+    GroupFiles{":memory:",
+               "memory",
+               "memory.limit_in_bytes",
+               "memory.usage_in_bytes",
                {"total_inactive_file ", "total_active_file "}},
 };
 

@@ -54,7 +54,8 @@ TEST(HostMemory, IsNoMoreThanAnyGroupLeaves) {
   root.write("sys/fs/cgroup/outer/inner/memory.current", "500000\n");
   EXPECT_EQ(available_memory(root.path()), 300000);
   // The page cache goes when memory is wanted.
-  root.write("sys/fs/cgroup/outer/memory.stat", "anon 1\ninactive_file 150000\nactive_file 50000\n");
+  root.write("sys/fs/cgroup/outer/memory.stat",
+             "anon 1\ninactive_file 150000\nactive_file 50000\n");
   EXPECT_EQ(available_memory(root.path()), 500000);
   root.write("sys/fs/cgroup/outer/memory.current", "5000000\n");
   EXPECT_EQ(available_memory(root.path()), 0);
