@@ -135,9 +135,10 @@ struct AttentionDebug {
 // What a step's time goes to.
 enum class Part : uint8_t {
   kAttention,  // attention() alone
-  kLinear,     // linear(), the router of experts included
-  kExperts,    // moe()
-  kRest,       // embedding, norms, rotary embedding, appending to the cache, activations
+  kLinear,     // linear(), the router of experts included, and all of norm_linear() and …
+               // … norm_gated_linear(), norm and activation included, where a backend has them
+  kExperts,    // moe(), and all of norm_moe(), norm and router included, where a backend has it
+  kRest,       // embedding, other norms, rotary embedding, appending to the cache, activations
 };
 inline constexpr std::array<Part, 4> kParts{Part::kAttention, Part::kLinear, Part::kExperts,
                                             Part::kRest};
