@@ -66,7 +66,8 @@ class Engine::Impl {
             checkpoint))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
-        context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {
+        limit_(length_limit(options_, pool_.num_pages() * pool_.page_size(),
+                            model_->config().max_position)) {
     options_.on_load = {};  // the caller's, who need not outlive the constructor
   }
 
@@ -82,7 +83,7 @@ class Engine::Impl {
     return job == jobs_.end() ? nullptr : job->second.stats.get();
   }
   const ModelConfig& config() const { return model_->config(); }
-  int64_t context() const { return context_; }
+  const LengthLimit& limit() const { return limit_; }
   PerPhase<TilePlan> tile_plans() const {
     const AttentionShape shape = model_->attention_shape();
     const DType kv_dtype = kv_->config().dtype;
@@ -126,7 +127,7 @@ class Engine::Impl {
   std::unique_ptr<KvStorage> kv_;
   PagePool pool_;
   Scheduler scheduler_;
-  int64_t context_;
+  LengthLimit limit_;
   bool time_parts_ = false;
   std::mt19937_64 seeds_{std::random_device{}()};
 
@@ -143,7 +144,7 @@ class Engine::Impl {
 };
 
 RequestId Engine::Impl::add(Request request) {
-  check_request(request, config(), context_);
+  check_request(request, config(), limit_);
   const RequestId id = next_id_++;
   const ModelConfig& c = config();
   const auto prompt_tokens = std::ssize(request.prompt);
@@ -166,7 +167,7 @@ RequestId Engine::Impl::add(Request request) {
   sequence.salt = prefix_salt(request);
 
   const int64_t max_tokens =
-      prompt_tokens + std::min(request.max_new_tokens, context_ - prompt_tokens);
+      prompt_tokens + std::min(request.max_new_tokens, limit_.tokens - prompt_tokens);
   jobs_.emplace(id, Job{.request = std::move(request),
                         .sampler = std::move(sampler),
                         .sequence = &sequence,
@@ -441,7 +442,10 @@ void Engine::time_parts(bool on) { impl_->time_parts(on); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 const SequenceStats* Engine::stats(RequestId id) const { return impl_->stats(id); }
 const ModelConfig& Engine::config() const { return impl_->config(); }
-int64_t Engine::context() const { return impl_->context(); }
+int64_t Engine::context() const { return impl_->limit().tokens; }
+std::string Engine::too_long(int64_t prompt_tokens) const {
+  return impl_->limit().too_long(prompt_tokens);
+}
 PerPhase<TilePlan> Engine::tile_plans() const { return impl_->tile_plans(); }
 
 }  // namespace hopskip
