@@ -12,6 +12,7 @@
 #include "bench/kernels/gpu_attention_bench.h"
 #include "command.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "report.h"
 #include "table.h"
 
@@ -41,6 +42,7 @@ struct AttentionCommand {
         ->capture_default_str();
     app.add_option("--ctx", contexts, "Keys")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->check(CLI::Range(int64_t{16}, int64_t{1} << 24))
         ->capture_default_str();
     app.add_option("--batch", batch, "Sequences; above 1 on a GPU only")
@@ -48,7 +50,8 @@ struct AttentionCommand {
         ->capture_default_str();
     app.add_option("--cold", cold, "Shares of keys that are cold")
         ->delimiter(',')
-        ->check(CLI::Range(0.0, 1.0))
+        ->allow_extra_args(false)
+        ->check(is_share())
         ->capture_default_str();
     app.add_option("--stretch", shape.stretch, "Keys that are cold together")
         ->check(CLI::Range(1, 1 << 20))
@@ -68,7 +71,9 @@ struct AttentionCommand {
     app.add_option("--threads", backend.threads, "CPU threads; default: all")
         ->check(CLI::Range(0, 1024));
     app.add_option("--simd", backend.simd, "CPU instruction set, e.g. avx2; default: the best");
-    app.add_option("--csv", csv_file, "Write the table here too")->type_name("FILE");
+    app.add_option("--csv", csv_file, "Write the table here too")
+        ->type_name("FILE")
+        ->check(is_file_name());
     app.footer(kFooter);
   }
 
