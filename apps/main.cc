@@ -78,6 +78,8 @@ int finish() {
              : report(kFailure, "stdout cannot be written: the output is incomplete");
 }
 
+bool is_flag(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
+
 // What to say of a command line that cannot be read. CLI11 does not say which word it may have been
 // meant for.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -88,20 +90,30 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     path += " " + deepest->get_name();
   }
   std::vector<std::string> unknown = deepest->remaining();
+  std::string extra;
+  // A flag that is not known comes first: the others' errors may follow from the word behind it.
+  const bool unknown_flag = std::any_of(unknown.begin(), unknown.end(), is_flag);
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     // The words are only in the message: "The following arguments were not expected: b a".
     const std::string message = error.what();
     std::istringstream words(message.substr(message.find(": ") + 1));
     unknown.assign(std::istream_iterator<std::string>(words), {});
-  } else if (deepest->get_require_subcommand_min() == 0) {
+  } else if (deepest->get_require_subcommand_min() == 0 && !unknown_flag) {
+    extra =
+        unknown.empty() ? "" : fmt::format("; '{}' means nothing to '{}'", unknown.front(), path);
     unknown.clear();
   }
   if (unknown.empty()) {
-    return fmt::format("{} (see '{} --help')", error.what(), path);
+    constexpr std::string_view kNoNumber = "Could not convert: ";
+    const std::string message = error.what();
+    return message.starts_with(kNoNumber)
+               ? fmt::format("{}: no number, or too large a one (see '{} --help')",
+                             message.substr(kNoNumber.size()), path)
+               : fmt::format("{}{} (see '{} --help')", message, extra, path);
   }
-  const auto flag = std::find_if(unknown.begin(), unknown.end(),
-                                 [](const std::string& word) { return word.starts_with("-"); });
-  const std::string word = flag == unknown.end() ? unknown.front() : *flag;
+  const auto flag = std::find_if(unknown.begin(), unknown.end(), is_flag);
+  const std::string word =
+      flag == unknown.end() ? unknown.front() : flag->substr(0, flag->find('='));
   std::vector<std::string> known;
   for (const CLI::Option* option : deepest->get_options()) {
     for (const std::string& name : option->get_lnames()) {

@@ -25,7 +25,7 @@ Examples:
   hopskip run org/name -p "Hello" --temp 0.8 --top-p 0.95 --seed 1)";
 
 struct RunCommand {
-  explicit RunCommand(CLI::App& app) : model(app) {
+  explicit RunCommand(CLI::App& app) : app(app), model(app) {
     CLI::Option* text = app.add_option("-p,--prompt", prompt, "The prompt")->type_name("TEXT");
     app.add_option("-f,--file", file, "Read the prompt from a file; -: from stdin")
         ->type_name("FILE")
@@ -65,6 +65,7 @@ struct RunCommand {
 
   void operator()() const {
     std::string text = read_prompt();
+    check_sampling(app, params);
     if (report.stats_file) {
       check_writable(*report.stats_file);
     }
@@ -79,6 +80,7 @@ struct RunCommand {
     }
   }
 
+  const CLI::App& app;
   ModelFlags model;
   std::optional<std::string> prompt, file, system;
   bool raw = false;
