@@ -112,6 +112,7 @@ struct BenchCommand {
         ->capture_default_str();
     app.add_option("--text", text_file, "Take the prompt from this text; default: random ids")
         ->type_name("FILE")
+        ->check(is_file_name())
         ->excludes(named_shape);
     if (phase == Phase::kDecode) {
       app.add_option("-n", new_tokens, "Tokens to decode")

@@ -33,9 +33,11 @@ struct CalibrateCommand {
     app.add_option("--text", text_files, "The text; again: more of it; -: from stdin")
         ->allow_extra_args(false)
         ->type_name("FILE")
+        ->check(is_file_name())
         ->required();
     app.add_option("-o,--output", profile_file, "Where the profile goes")
         ->type_name("FILE")
+        ->check(is_file_name())
         ->required();
     app.add_option("--target-sparsity", target,
                    "Where the fit shall be best; prefill=S alone leaves decode out; default 0.5")

@@ -41,7 +41,10 @@ struct Row {
 struct EvalCommand {
   explicit EvalCommand(CLI::App& app) : model(app, {.sparse = false}) {
     app.add_option("TASK", task, "What to measure: ppl")->required()->check(CLI::IsMember({"ppl"}));
-    app.add_option("--text", text_file, "The text; -: from stdin")->type_name("FILE")->required();
+    app.add_option("--text", text_file, "The text; -: from stdin")
+        ->type_name("FILE")
+        ->check(is_file_name())
+        ->required();
     app.add_option("--windows", options.windows, "Windows of the text")
         ->check(is_whole_number())
         ->capture_default_str();
@@ -62,7 +65,8 @@ struct EvalCommand {
         ->group("Skip Softmax")
         ->excludes(factor_option);
     app.add_option("-o,--output", folder, "Write TASK.json and TASK.csv into this folder")
-        ->type_name("FOLDER");
+        ->type_name("FOLDER")
+        ->check(is_file_name());
     app.add_flag("--progress,!--no-progress", report.progress,
                  "A bar for whatever takes over two seconds, on a terminal");
     app.footer(kFooter);

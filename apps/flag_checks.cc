@@ -57,9 +57,8 @@ CLI::Validator is_model() {
 }
 
 CLI::Validator is_file_name() {
-  return validator([](std::string& text) -> std::string {
-    return text.empty() ? "the name of the file is empty" : "";
-  });
+  return validator(
+      [](std::string& text) -> std::string { return text.empty() ? "the name is empty" : ""; });
 }
 
 }  // namespace hopskip::apps

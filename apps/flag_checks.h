@@ -18,7 +18,7 @@ CLI::Validator is_whole_number();
 // No bare number: that is the rest of a list that was written with spaces.
 CLI::Validator is_model();
 
-// A name; the empty one may come from a variable of a script that is not set.
+// A name of a file or folder; the empty one may come from a variable of a script that is not set.
 CLI::Validator is_file_name();
 
 }  // namespace hopskip::apps

@@ -62,7 +62,9 @@ void check_sampling(const CLI::App& app, const GenerateParams& params) {
 bool ReportFlags::shows_progress() const { return progress && stderr_is_terminal(); }
 
 void add_report_flags(CLI::App& app, ReportFlags& flags) {
-  app.add_option("--stats", flags.stats_file, "Write what happened as JSON")->type_name("FILE");
+  app.add_option("--stats", flags.stats_file, "Write what happened as JSON")
+      ->type_name("FILE")
+      ->check(is_file_name());
   app.add_flag("--progress,!--no-progress", flags.progress,
                "A bar for whatever takes over two seconds, on a terminal");
 }

@@ -126,6 +126,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
   add("--config,--extra_llm_api_options", configs_, "YAML settings, in TensorRT-LLM's form",
       kModelGroup)
       ->allow_extra_args(false)
+      ->check(is_file_name())
       ->type_name("FILE");
   add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=fp8", kModelGroup)
       ->allow_extra_args(false)

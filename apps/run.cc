@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "command.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "generate_flags.h"
 #include "model_flags.h"
 #include "report.h"
@@ -29,6 +30,7 @@ struct RunCommand {
     CLI::Option* text = app.add_option("-p,--prompt", prompt, "The prompt")->type_name("TEXT");
     app.add_option("-f,--file", file, "Read the prompt from a file; -: from stdin")
         ->type_name("FILE")
+        ->check(is_file_name())
         ->excludes(text);
     CLI::Option* raw_flag = app.add_flag("--raw", raw, "No chat template");
     app.add_flag("--chat", chat, "Insist on the chat template")->excludes(raw_flag);

@@ -29,7 +29,7 @@ constexpr int64_t kWarmUpSteps = 16;
 
 constexpr int64_t kPage = KvConfig{}.page_size;
 
-// Of a sequence, with the one that the scheduler wants free beside it.
+// Of a sequence, with the one that the scheduler wants free for it beside others.
 int64_t pages_of(int64_t tokens) { return (tokens + kPage - 1) / kPage + 1; }
 
 int64_t longest(const ShapeRunsOptions& options) { return pages_of(options.context) * kPage; }
@@ -129,7 +129,8 @@ std::vector<SequenceStats> ShapeRuns::run() {
 }
 
 std::string ShapeRuns::why_not(int64_t sequences, int64_t context, int64_t tokens) const {
-  const int64_t needed = sequences * pages_of(tokens) * kPage;
+  const int64_t own_pages = sequences == 1 ? pages_of(tokens) - 1 : sequences * pages_of(tokens);
+  const int64_t needed = own_pages * kPage;
   return needed <= kv_tokens()
              ? ""
              : fmt::format("{} sequence{} of {} tokens need{} a KV cache of {}, and {} fit{}",

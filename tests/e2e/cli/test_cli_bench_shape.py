@@ -82,6 +82,11 @@ def test_what_does_not_fit_leaves_the_other_rows(hopskip, tmp_path, args):
     assert done.out.splitlines()[3].split()[-1] == "-"
 
 
+def test_a_cache_of_just_the_prompt_is_enough(hopskip, tmp_path):
+    rows, _ = rows_of(hopskip, tmp_path, "prefill", "--shape", "tiny", "--layers", 1, "--ctx", 256, "--kv-tokens", 256, "--repeat", 1)
+    assert [row["why_not"] for row in rows] == ["", ""]
+
+
 def test_notes_on_lengths(hopskip):
     prefill = ["bench", "prefill", "--shape", "tiny", "--layers", 1, "--device", "cpu", "--repeat", 1, "--no-parts"]
     done = hopskip(*prefill, "--ctx", 200, "--skip-share", "0,0.5")
@@ -120,7 +125,7 @@ def test_wrong_use(hopskip):
     hopskip.fails(2, "did you mean '--shape'?", "bench", "prefill", "--ctx", "64", "--shapee=tiny", "smollm2-135m")
     hopskip.fails(2, "'128' is a number: lists are written with commas", "bench", "prefill", "--shape", "tiny", "--ctx", 64, 128)
     hopskip.fails(2, "'nan' is not a number from 0 to 1", "bench", "prefill", "--shape", "tiny", "--skip-share", "nan")
-    hopskip.fails(2, "the name of the file is empty", "bench", "prefill", "--shape", "tiny", "--csv", "")
+    hopskip.fails(2, "--csv: the name is empty", "bench", "prefill", "--shape", "tiny", "--csv", "")
     for seed in ("99999999999999999999", "-1"):
         hopskip.fails(2, f"'{seed}' is not a whole number from 0", "bench", "prefill", "--shape", "tiny", "--seed", seed)
     hopskip.fails(2, "--chunk 4 is too small for --batch 8", "bench", "decode", "--shape", "tiny", "--batch", "1,8", "--chunk", 4)

@@ -42,6 +42,11 @@ USAGE = [
     ([*RUN, "--set", "threads"], "give KEY=VALUE"),
     ([*RUN, "--set", "treads=2"], "did you mean 'threads'?"),
     (["eval", "smollm2-135m", "nonsense", "--text", "x"], "nonsense"),
+    (["run", "smollm2-135m", "-f", ""], "--file: the name is empty"),
+    ([*RUN, "--stats", ""], "--stats: the name is empty"),
+    ([*RUN, "--config", ""], "--config: the name is empty"),
+    (["calibrate", "smollm2-135m", "--text", "", "-o", "x"], "--text: the name is empty"),
+    (["eval", "smollm2-135m", "ppl", "--text", "x", "-o", ""], "--output: the name is empty"),
     (["bench", "prefil"], "did you mean 'prefill'?"),
 ]
 

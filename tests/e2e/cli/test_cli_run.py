@@ -172,6 +172,8 @@ def test_bench_attention(hopskip):
     header, dense, sparse = done.out.splitlines()
     assert "0.0 %" in dense and header.split()[:3] == ["ctx", "cold", "ms"]
     hopskip.fails(2, "--cold", "bench", "attention", "--cold", "2")
+    hopskip.fails(1, "of memory to give: take fewer keys (--ctx) or heads", "bench", "attention", "--device", "cpu", "--ctx", 1 << 24,
+                  "--phase", "decode", "--heads", 1024, "--kv-heads", 1024)
     hopskip.fails(2, "'nan' is not a number from 0 to 1", "bench", "attention", "--cold", "0,nan")
     hopskip.fails(2, "3", "bench", "attention", "--heads", "4", "--kv-heads", "3")
     hopskip.fails(1, "--device cuda:99: no ", "bench", "attention", "--device", "cuda:99")

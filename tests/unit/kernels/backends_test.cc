@@ -108,6 +108,8 @@ TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
     workspace.reset();
   }
   EXPECT_THROW(workspace.allocate(int64_t{1} << 40, int64_t{1} << 40), Error);
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "let it take fewer tokens (chunk_tokens, --chunk)",
+               workspace.allocate(int64_t{1} << 20, int64_t{1} << 25));  // 141 TB
 }
 
 TEST(ReferenceBackend, ComputesWhatAHandDoes) {
