@@ -123,7 +123,8 @@ struct BenchCommand {
                                        : footer(kAboutModels, help_with_parts(), kPrefillExamples));
   }
 
-  std::vector<int32_t> make_tokens(const LLM& llm, int64_t count) const {
+  // text: of text_file.
+  std::vector<int32_t> make_tokens(const LLM& llm, const std::string& text, int64_t count) const {
     if (!text_file) {
       std::mt19937_64 random(common.seed);
       std::vector<int32_t> tokens(count);
@@ -132,8 +133,6 @@ struct BenchCommand {
       }
       return tokens;
     }
-    const std::string text = read_file(*text_file);
-    check_text(text, *text_file);
     std::vector<int32_t> tokens = llm.encode(text);
     check(static_cast<int64_t>(tokens.size()) >= count, ErrorCode::kInvalidArgument,
           "{} has {} tokens, too few for --ctx {}", *text_file, tokens.size(), count);
@@ -168,6 +167,16 @@ struct BenchCommand {
       check_writable(*common.csv_file);
     }
     LLMOptions options = model.options();
+    check(
+        !options.sparse_attention.threshold_scale_factor &&
+            !options.sparse_attention.target_sparsity,
+        ErrorCode::kInvalidArgument,
+        "sparse_attention_config has no say in a benchmark: --skip says which factors to compare");
+    std::string text;
+    if (text_file) {
+      text = read_file(*text_file);
+      check_text(text, *text_file);
+    }
     options.context = *std::max_element(common.contexts.begin(), common.contexts.end()) +
                       (phase == Phase::kDecode ? new_tokens : 0);
     options.prefix_reuse = phase == Phase::kDecode;
@@ -175,7 +184,7 @@ struct BenchCommand {
     fmt::print(stderr, "{} on {}, KV cache {}\n", llm.info().model, llm.info().device,
                llm.info().kv_dtype);
     std::set<std::string> notices;
-    const std::vector<Run> runs = measure(llm, notices);
+    const std::vector<Run> runs = measure(llm, text, notices);
     const auto dense = [](const Run& run) { return run.factor == 0.0; };
     if (std::none_of(runs.begin(), runs.end(), dense)) {
       notices.insert("speed-up is against the dense run: --skip 0,… makes one");
@@ -198,10 +207,11 @@ struct BenchCommand {
     double sparsity = 0.0;
   };
 
-  std::vector<Run> measure(LLM& llm, std::set<std::string>& notices) const {
+  std::vector<Run> measure(LLM& llm, const std::string& text,
+                           std::set<std::string>& notices) const {
     std::vector<std::vector<int32_t>> prompts;  // all first: the text may be too short for one
     for (int64_t context : common.contexts) {
-      prompts.push_back(make_tokens(llm, context));
+      prompts.push_back(make_tokens(llm, text, context));
     }
     const int64_t total = static_cast<int64_t>(prompts.size() * factors.size()) * repeats;
     int64_t done = 0;

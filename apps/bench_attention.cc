@@ -23,7 +23,7 @@ constexpr const char* kFooter =
     R"(Keys in random stretches are made cold, so that their tiles can be skipped; 'speed-up' is against the same
 inputs with nothing skipped, in turn. Speeds count the work that dense attention has: GFLOP/s or, on a GPU, TFLOP/s of
 prefill, half the square; GB/s or TB/s of all K and V in decode. A spot check against exact arithmetic comes first.
-On a GPU K and V are in BF16, in decode in pages of 64 tokens. Comparisons with other libraries: bench/gpu/attention.py.
+K and V are in BF16, in decode on a GPU in pages of 64 tokens. Comparisons with other libraries: bench/gpu/attention.py.
 
 Examples:
   hopskip bench attention --ctx 2048,8192 --cold 0,0.5,0.9

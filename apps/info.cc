@@ -82,7 +82,7 @@ struct InfoCommand {
   void check_runs(const LLMOptions& options, std::optional<LLM>& llm) const {
     if (!options.model.empty()) {
       llm.emplace(options);
-    } else if (options.device != "auto" || options.kv_dtype != "auto") {
+    } else if (options.device != "auto" || options.kv_dtype != "auto" || options.threads != 0) {
       const std::unique_ptr<Backend> backend = open_backend(options);
       backend->make_kv_storage({.num_layers = 1,
                                 .num_kv_heads = 1,

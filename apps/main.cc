@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <iterator>
 #include <map>
@@ -80,6 +81,29 @@ int finish() {
 
 bool is_flag(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
 
+// What CLI11 says about a value, in this program's words.
+std::string reworded(const std::string& message) {
+  struct Words {
+    const char* theirs;  // "FLAG: <theirs> …", or in front of "FLAG = VALUE"
+    const char* ours;
+  };
+  constexpr std::array kWords{
+      Words{"Could not convert: ", "no number, or too large a one"},
+      Words{"At Most 1 required but received", "given more than once, which is once too often"},
+      Words{" missing", "a value is missing"},
+  };
+  for (const Words& words : kWords) {
+    const size_t found = message.find(words.theirs);
+    if (found == 0) {
+      return fmt::format("{}: {}", message.substr(std::strlen(words.theirs)), words.ours);
+    }
+    if (found != std::string::npos) {
+      return fmt::format("{}: {}", message.substr(0, message.find(':')), words.ours);
+    }
+  }
+  return message;
+}
+
 // What to say of a command line that cannot be read. CLI11 does not say which word it may have been
 // meant for.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -104,12 +128,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     unknown.clear();
   }
   if (unknown.empty()) {
-    constexpr std::string_view kNoNumber = "Could not convert: ";
-    const std::string message = error.what();
-    return message.starts_with(kNoNumber)
-               ? fmt::format("{}: no number, or too large a one (see '{} --help')",
-                             message.substr(kNoNumber.size()), path)
-               : fmt::format("{}{} (see '{} --help')", message, extra, path);
+    return fmt::format("{}{} (see '{} --help')", reworded(error.what()), extra, path);
   }
   const auto flag = std::find_if(unknown.begin(), unknown.end(), is_flag);
   const std::string word =

@@ -23,6 +23,10 @@ USAGE = [
     (["chat", "smollm2-135m", "--top-p", "2"], "top_p is 2"),
     (["chat", "smollm2-135m", "-n", "-3"], "max_tokens is -3"),
     (["chat", "smollm2-135m", "--stop", ""], "stop string is empty"),
+    (["run", "smollm2-135m", "-p"], "--prompt: a value is missing"),
+    ([*RUN, "-p", "ho"], "--prompt: given more than once"),
+    (["info", "--threads", "9999"], "threads is 9999"),
+    (["bench", "prefill", "smollm2-135m", "--set", "sparse_attention_config.threshold_scale_factor=3"], "--skip says which factors"),
     (["info", "--kv-dtype", "bogus"], "no dtype 'bogus' for the KV cache"),
     (["calibrate", "smollm2-135m", "--text", "x", "-o", "y", "--target-sparsity", "nan"], "target_sparsity for prefill is nan"),
     ([*RUN, "--threads", "-1"], "threads is -1"),
@@ -83,6 +87,7 @@ def test_files_that_are_not_there(hopskip, tmp_path):
     missing = tmp_path / "missing"
     hopskip.fails(1, f"no such file: {missing}", "run", "smollm2-135m", "-f", missing)
     hopskip.fails(1, f"no such file: {missing}", *RUN, "--config", missing)
+    hopskip.fails(1, f"no such file: {missing}", "bench", "prefill", "smollm2-135m", "--text", missing)
     hopskip.fails(1, f"cannot write {missing}/x.json", *RUN, "--stats", missing / "x.json")
     hopskip.fails(2, "is a folder", "run", "smollm2-135m", "-f", tmp_path)
     text = tmp_path / "text.txt"
