@@ -33,14 +33,13 @@ bool leaves_size_open(const EngineOptions& given) {
   return given.context == 0 && given.kv_tokens == 0;
 }
 
-// The KV cache that must fit beside the weights, before they are loaded. Throws Unsupported, as
-// making it does, for one that the backend cannot have: nobody waits for the weights to hear that.
-KvConfig planned_kv(const EngineOptions& given, const ModelConfig& model, Backend& backend) {
+// The KV cache that must fit beside the weights.
+KvConfig planned_kv(const EngineOptions& given, const ModelConfig& model) {
   KvConfig config = kv_config(resolved(given, model), model, 0);
-  KvConfig page = config;
-  page.num_pages = 1;
-  backend.make_kv_storage(page);
-  return leaves_size_open(given) ? page : config;
+  if (leaves_size_open(given)) {
+    config.num_pages = 1;
+  }
+  return config;
 }
 
 // The pages of one whole context, or what the host has memory for.
@@ -59,7 +58,7 @@ class Engine::Impl {
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
         model_(load_model(checkpoint, backend, options_.on_load,
-                          planned_kv(options, checkpoint.config, backend))),
+                          planned_kv(options, checkpoint.config))),
         kv_(backend.make_kv_storage(with_scales(
             within_host(kv_config(options_, model_->config(),
                                   memory_beside_largest_step(backend, *model_, options_)),

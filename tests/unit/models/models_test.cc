@@ -114,7 +114,7 @@ class HugeOnHost final : public ForwardingBackend {
 TEST_F(ModelsTest, WhatTheHostHasNoRoomForIsRefusedBeforeItIsLoaded) {
   constexpr int64_t kPetabyte = 1'000'000'000'000'000;
   test::TinyModel tiny(test::tiny_config());
-  const KvConfig kv{.num_pages = 3};
+  const KvConfig kv{.num_layers = 1, .num_kv_heads = 1, .head_dim = 64, .num_pages = 3};
   HugeOnHost weights({.weights = kPetabyte, .kv_cache = kPetabyte});
   EXPECT_ERROR(ErrorCode::kOutOfMemory,
                "tiny: the weights need 1000000.0 GB and a KV cache of 192 tokens 1000000.0 GB",
@@ -124,6 +124,26 @@ TEST_F(ModelsTest, WhatTheHostHasNoRoomForIsRefusedBeforeItIsLoaded) {
   HugeOnHost cache({.weights = 1, .kv_cache = kPetabyte});
   EXPECT_ERROR(ErrorCode::kOutOfMemory, "a shorter context (--ctx), fewer kv_tokens (--kv-tokens)",
                load_model(tiny.checkpoint(), cache, {}, kv));
+}
+
+TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
+  class OnCpu final : public ForwardingBackend {
+   public:
+    OnCpu() : ForwardingBackend(make_backend("cpu", {.threads = 1})) {}
+    WeightPtr load(const TensorView&) override {
+      ADD_FAILURE() << "a weight is loaded";
+      return nullptr;
+    }
+  };
+  OnCpu cpu;
+  test::TinyModel tiny(test::tiny_config());
+  EXPECT_ERROR(ErrorCode::kUnsupported, "K and V in fp8",
+               load_model(tiny.checkpoint(), cpu, {},
+                          {.num_layers = 1,
+                           .num_kv_heads = 1,
+                           .head_dim = 64,
+                           .dtype = DType::kF8E4M3,
+                           .num_pages = 3}));
 }
 
 TEST_F(ModelsTest, TellsHowMuchIsLoaded) {
