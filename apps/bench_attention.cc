@@ -12,6 +12,7 @@
 #include "bench/kernels/gpu_attention_bench.h"
 #include "command.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "report.h"
 #include "table.h"
 
@@ -22,7 +23,7 @@ constexpr const char* kFooter =
     R"(Keys in random stretches are made cold, so that their tiles can be skipped; 'speed-up' is against the same
 inputs with nothing skipped, in turn. Speeds count the work that dense attention has: GFLOP/s or, on a GPU, TFLOP/s of
 prefill, half the square; GB/s or TB/s of all K and V in decode. A spot check against exact arithmetic comes first.
-On a GPU K and V are in BF16, in decode in pages of 64 tokens. Comparisons with other libraries: bench/gpu/attention.py.
+K and V are in BF16, in decode on a GPU in pages of 64 tokens. Comparisons with other libraries: bench/gpu/attention.py.
 
 Examples:
   hopskip bench attention --ctx 2048,8192 --cold 0,0.5,0.9
@@ -41,6 +42,7 @@ struct AttentionCommand {
         ->capture_default_str();
     app.add_option("--ctx", contexts, "Keys")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->check(CLI::Range(int64_t{16}, int64_t{1} << 24))
         ->capture_default_str();
     app.add_option("--batch", batch, "Sequences; above 1 on a GPU only")
@@ -48,7 +50,8 @@ struct AttentionCommand {
         ->capture_default_str();
     app.add_option("--cold", cold, "Shares of keys that are cold")
         ->delimiter(',')
-        ->check(CLI::Range(0.0, 1.0))
+        ->allow_extra_args(false)
+        ->check(is_share())
         ->capture_default_str();
     app.add_option("--stretch", shape.stretch, "Keys that are cold together")
         ->check(CLI::Range(1, 1 << 20))
@@ -68,7 +71,9 @@ struct AttentionCommand {
     app.add_option("--threads", backend.threads, "CPU threads; default: all")
         ->check(CLI::Range(0, 1024));
     app.add_option("--simd", backend.simd, "CPU instruction set, e.g. avx2; default: the best");
-    app.add_option("--csv", csv_file, "Write the table here too")->type_name("FILE");
+    app.add_option("--csv", csv_file, "Write the table here too")
+        ->type_name("FILE")
+        ->check(is_file_name());
     app.footer(kFooter);
   }
 

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/check.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "report.h"
 #include "table.h"
 
@@ -31,6 +33,20 @@ std::string part_cell(double seconds, double total) {
 
 constexpr int64_t kSmallestChunk = 2048;  // that a backend takes by itself
 constexpr std::array<std::string_view, 3> kMeasures{"prefill", "decode", "throughput"};
+
+// What a speed-up compares runs of: context and batch.
+using Size = std::pair<int64_t, int64_t>;
+Size size_of(const ShapeRun& run) { return {run.context, run.batch}; }
+
+std::map<Size, double> dense_seconds(const std::vector<ShapeRun>& runs) {
+  std::map<Size, double> dense;
+  for (const ShapeRun& run : runs) {
+    if (run.share == 0.0 && !run.seconds.empty()) {
+      dense.emplace(size_of(run), median(run.seconds));
+    }
+  }
+  return dense;
+}
 
 // For people. Decode's times are in milliseconds a token, all others in seconds.
 std::string text_table(ShapeMeasure measure, const std::vector<ShapeRun>& runs, bool experts,
@@ -58,7 +74,7 @@ std::string text_table(ShapeMeasure measure, const std::vector<ShapeRun>& runs, 
     header.emplace_back("outside ms");
   }
   Table table(header);
-  std::map<std::pair<int64_t, int64_t>, double> first;  // of a context and batch
+  const std::map<Size, double> dense = dense_seconds(runs);
   for (const ShapeRun& run : runs) {
     std::vector<std::string> row{fmt::format("{}", run.context)};
     if (measure != ShapeMeasure::kPrefill) {
@@ -77,10 +93,10 @@ std::string text_table(ShapeMeasure measure, const std::vector<ShapeRun>& runs, 
       continue;
     }
     const double seconds = median(run.seconds);
-    const double base = first.try_emplace({run.context, run.batch}, seconds).first->second;
+    const auto base = dense.find(size_of(run));
     row.push_back(decodes ? fmt::format("{:.3f}", 1e3 * seconds) : fmt::format("{:.3f}", seconds));
     row.push_back(fmt::format("{:.1f}", run.tokens / seconds));
-    row.push_back(fmt::format("{:.2f}x", base / seconds));
+    row.push_back(base == dense.end() ? "-" : fmt::format("{:.2f}x", base->second / seconds));
     if (parts && run.parts) {
       const double all = std::max(seconds, run.parts->total());
       for (Part part : kParts) {
@@ -94,6 +110,34 @@ std::string text_table(ShapeMeasure measure, const std::vector<ShapeRun>& runs, 
     table.add(std::move(row));
   }
   return table.text();
+}
+
+// What the table does not say by itself.
+void print_notes(const std::vector<ShapeRun>& runs) {
+  const std::map<Size, double> dense = dense_seconds(runs);
+  bool compared = true;
+  for (const ShapeRun& run : runs) {
+    compared = compared && (run.seconds.empty() || dense.contains(size_of(run)));
+    if (!run.why_not.empty()) {
+      fmt::print(stderr, "note  ctx {}, batch {}, share {:g}: {}\n", run.context, run.batch,
+                 run.share, run.why_not);
+    }
+  }
+  std::set<std::pair<int64_t, double>> short_ones;
+  for (const ShapeRun& run : runs) {
+    const int64_t stretches = (run.context + kSyntheticStretch - 1) / kSyntheticStretch;
+    const double most = static_cast<double>(std::max<int64_t>(0, stretches - 2));
+    if (run.share * static_cast<double>(stretches) > most &&
+        short_ones.emplace(run.context, run.share).second) {
+      fmt::print(stderr,
+                 "note  ctx {} is too short for a share of {:g}: it has {} stretch{} of {} keys, "
+                 "and the first and the last are always hot\n",
+                 run.context, run.share, stretches, stretches == 1 ? "" : "es", kSyntheticStretch);
+    }
+  }
+  if (!compared) {
+    fmt::print(stderr, "note  speed-up is against the dense run: --skip-share 0,… makes one\n");
+  }
 }
 
 std::string memory_line(const std::optional<MemoryUse>& memory, int64_t kv_tokens) {
@@ -130,11 +174,13 @@ ShapeBench::ShapeBench(CLI::App& app, ShapeMeasure measure, CLI::Option* model)
       ->check(CLI::Range(1, 1024));
   add("--skip-share", shares_, "Shares of keys to skip")
       ->delimiter(',')
-      ->check(CLI::Range(0.0, 1.0))
+      ->allow_extra_args(false)
+      ->check(is_share())
       ->capture_default_str();
   if (measure == ShapeMeasure::kDecode) {
     add("--batch", batches_, "Sequences that decode together")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
   }
@@ -215,25 +261,35 @@ void ShapeBench::operator()(const Common& common) const {
   } else if (measure_ == ShapeMeasure::kThroughput) {
     options.context += common.new_tokens;
   }
+  check(common.machine.chunk_tokens == 0 || common.machine.chunk_tokens >= options.batch,
+        ErrorCode::kInvalidArgument,
+        "--chunk {} is too small for {} {}: in a step each of those that decode takes a token",
+        common.machine.chunk_tokens, measure_ == ShapeMeasure::kDecode ? "--batch" : "--running",
+        options.batch);
   ShapeRuns runs(options);
   const ModelConfig& config = runs.config();
-  fmt::print(stderr, "{}, {} layers, random weights, on {}\n", shape_, config.num_layers,
-             runs.device());
+  fmt::print(stderr, "{}, {} layers, random weights, on {}, KV cache {}\n", shape_,
+             config.num_layers, runs.device(), runs.kv_dtype());
+  const int64_t published = synthetic_config(shape_, layers_, 0).max_position;
+  for (int64_t context : common.contexts) {
+    if (context > published) {
+      fmt::print(stderr,
+                 "note  ctx {}: beyond the {} tokens that {} is made for; the time is what counts "
+                 "here\n",
+                 context, published, shape_);
+    }
+  }
   if (std::ranges::any_of(shares_, [](double share) { return share > 0.0; })) {
     fmt::print(stderr,
                "note  what is skipped is imposed: weights and prompt make stretches of {} keys hot "
                "or cold\n",
                kSyntheticStretch);
   }
+  runs.load();
   const std::vector<ShapeRun> results = measure(runs, common);
   const std::optional<MemoryUse> memory = runs.memory();
   fmt::print("{}", text_table(measure_, results, config.num_experts > 0, options.parts));
-  for (const ShapeRun& run : results) {
-    if (!run.why_not.empty()) {
-      fmt::print(stderr, "note  ctx {}, batch {}, share {:g}: {}\n", run.context, run.batch,
-                 run.share, run.why_not);
-    }
-  }
+  print_notes(results);
   fmt::print("{}", memory_line(memory, runs.kv_tokens()));
   if (common.csv_file) {
     write_file(*common.csv_file, csv_table(runs, common, results, memory));
@@ -243,11 +299,33 @@ void ShapeBench::operator()(const Common& common) const {
 std::string ShapeBench::csv_table(const ShapeRuns& runs, const Common& common,
                                   const std::vector<ShapeRun>& results,
                                   const std::optional<MemoryUse>& memory) const {
-  Table csv({"shape",          "layers",         "device",     "measure",   "ctx",
-             "batch",          "new_tokens",     "chunk",      "share",     "skipped_prefill",
-             "skipped_decode", "seconds",        "low",        "high",      "samples",
-             "tokens_per_s",   "attention_s",    "linear_s",   "experts_s", "rest_s",
-             "weights_bytes",  "kv_cache_bytes", "rest_bytes", "why_not"});
+  Table csv({"shape",
+             "layers",
+             "device",
+             "measure",
+             "ctx",
+             "batch",
+             "new_tokens",
+             "chunk",
+             "share",
+             "skipped_prefill",
+             "skipped_decode",
+             "seconds",
+             "low",
+             "high",
+             "samples",
+             "tokens_per_s",
+             "attention_s",
+             "linear_s",
+             "experts_s",
+             "rest_s",
+             "weights_bytes",
+             "kv_cache_bytes",
+             "rest_bytes",
+             "why_not",
+             "kv_dtype",
+             "running",
+             "seed"});
   const auto number = [](double value) { return fmt::format("{:.6g}", value); };
   const auto maybe = [&](const std::optional<double>& value) {
     return value ? number(*value) : "";
@@ -280,7 +358,9 @@ std::string ShapeBench::csv_table(const ShapeRuns& runs, const Common& common,
          {&MemoryUse::weights, &MemoryUse::kv_cache, &MemoryUse::rest}) {
       row.push_back(memory ? fmt::format("{}", (*memory).*field) : "");
     }
-    row.push_back(run.why_not);
+    row.insert(row.end(), {run.why_not, std::string(runs.kv_dtype()),
+                           fmt::format("{}", std::min(most_sequences(), run.batch)),
+                           fmt::format("{}", common.seed)});
     csv.add(std::move(row));
   }
   return csv.csv();

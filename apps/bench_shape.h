@@ -41,9 +41,13 @@ class ShapeBench {
 weights attend to nothing in particular, so weights and prompt make stretches of 128 keys hot or cold for each
 head at random, as many as --skip-share says; cold scores lie some 35 to 60 nats below hot ones, and a threshold of
 20 nats then skips what is cold. Kernels, engine and shapes are the real ones; the share is imposed, and the one that is
-measured stands beside it. 0 runs dense. Generated tokens are hot or cold by chance.
-Times of the parts are the device's, from runs of their own, and "outside" is what they leave of the time: the
-host's work and transfers.)";
+measured stands beside it. 0 runs dense, and is what "speed-up" compares with. Generated tokens are hot or cold by
+chance.)";
+  // And the parts of a step, where they are measured.
+  static constexpr const char* kPartsHelp =
+      R"(Times of the parts are the device's, from runs of their own, and "outside" is what they leave of the time: the
+host's work and transfers. Norms and activations that run in one operation with a product count as that product:
+in "linear" or, before experts, in "experts"; "rest" has those that run by themselves.)";
 
  private:
   std::vector<ShapeRun> measure(ShapeRuns& runs, const Common& common) const;

@@ -5,9 +5,11 @@
 
 #include <memory>
 
+#include "attention/profile.h"
 #include "base/check.h"
 #include "command.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "model_flags.h"
 #include "progress.h"
 #include "report.h"
@@ -31,17 +33,23 @@ struct CalibrateCommand {
     app.add_option("--text", text_files, "The text; again: more of it; -: from stdin")
         ->allow_extra_args(false)
         ->type_name("FILE")
+        ->check(is_file_name())
         ->required();
     app.add_option("-o,--output", profile_file, "Where the profile goes")
         ->type_name("FILE")
+        ->check(is_file_name())
         ->required();
     app.add_option("--target-sparsity", target,
                    "Where the fit shall be best; prefill=S alone leaves decode out; default 0.5")
         ->type_name("S");
     app.add_option("--length", options.length, "Tokens of a window; default: 8192 or the context")
+        ->check(is_whole_number())
         ->type_name("N");
-    app.add_option("--windows", options.windows, "Windows of the text")->capture_default_str();
+    app.add_option("--windows", options.windows, "Windows of the text")
+        ->check(is_whole_number())
+        ->capture_default_str();
     app.add_option("--decode-tokens", options.decode_tokens, "Tokens of a window that are decoded")
+        ->check(is_whole_number())
         ->capture_default_str();
     app.add_option("--prefill-factors", options.factors.prefill, "Factors to measure prefill at")
         ->delimiter(',')
@@ -66,6 +74,7 @@ struct CalibrateCommand {
     if (target) {
       chosen.target = parse_per_phase("--target-sparsity", *target);
     }
+    validate(SkipSoftmaxConfig{.target_sparsity = chosen.target});
     std::string text;
     for (const std::string& file : text_files) {
       const std::string part = read_file(file);

@@ -53,7 +53,7 @@ class InterruptGuard {
 };
 
 struct ChatCommand {
-  explicit ChatCommand(CLI::App& app) : model(app) {
+  explicit ChatCommand(CLI::App& app) : app(app), model(app) {
     params.max_tokens = 1024;
     app.add_option("--system", system, "A system message")->type_name("TEXT");
     add_sampling_flags(app, params);
@@ -62,6 +62,7 @@ struct ChatCommand {
   }
 
   void operator()() const {
+    check_sampling(app, params);
     if (report.stats_file) {
       check_writable(*report.stats_file);
     }
@@ -71,7 +72,8 @@ struct ChatCommand {
     const InterruptGuard guard;
     std::vector<ChatMessage> history = fresh_history();
     std::optional<Output> last;
-    fmt::print(stderr, "{} on {}; /help\n", llm.info().model, llm.info().device);
+    fmt::print(stderr, "{} on {}, KV cache {}; /help\n", llm.info().model, llm.info().device,
+               llm.info().kv_dtype);
     std::string line;
     while (read_line(line)) {
       if (line == "/exit" || line == "/quit") {
@@ -147,6 +149,7 @@ struct ChatCommand {
     return generation.wait();
   }
 
+  const CLI::App& app;
   ModelFlags model;
   std::optional<std::string> system;
   GenerateParams params;

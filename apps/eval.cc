@@ -11,6 +11,7 @@
 #include "command.h"
 #include "eval/perplexity.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "generate_flags.h"
 #include "model_flags.h"
 #include "progress.h"
@@ -40,10 +41,18 @@ struct Row {
 struct EvalCommand {
   explicit EvalCommand(CLI::App& app) : model(app, {.sparse = false}) {
     app.add_option("TASK", task, "What to measure: ppl")->required()->check(CLI::IsMember({"ppl"}));
-    app.add_option("--text", text_file, "The text; -: from stdin")->type_name("FILE")->required();
-    app.add_option("--windows", options.windows, "Windows of the text")->capture_default_str();
-    app.add_option("--length", options.length, "Tokens of a window")->capture_default_str();
-    app.add_option("--decode-from", options.decode_from, "Decode a window from this token on");
+    app.add_option("--text", text_file, "The text; -: from stdin")
+        ->type_name("FILE")
+        ->check(is_file_name())
+        ->required();
+    app.add_option("--windows", options.windows, "Windows of the text")
+        ->check(is_whole_number())
+        ->capture_default_str();
+    app.add_option("--length", options.length, "Tokens of a window")
+        ->check(is_whole_number())
+        ->capture_default_str();
+    app.add_option("--decode-from", options.decode_from, "Decode a window from this token on")
+        ->check(is_whole_number());
     CLI::Option* factor_option =
         app.add_option("--threshold-scale-factor", factors,
                        "Factors to compare: N,N,… or, given again, prefill=N,decode=M")
@@ -56,7 +65,8 @@ struct EvalCommand {
         ->group("Skip Softmax")
         ->excludes(factor_option);
     app.add_option("-o,--output", folder, "Write TASK.json and TASK.csv into this folder")
-        ->type_name("FOLDER");
+        ->type_name("FOLDER")
+        ->check(is_file_name());
     app.add_flag("--progress,!--no-progress", report.progress,
                  "A bar for whatever takes over two seconds, on a terminal");
     app.footer(kFooter);
@@ -87,7 +97,7 @@ struct EvalCommand {
     const std::string text = read_file(text_file);
     check_text(text, text_file);
     if (!folder.empty()) {
-      std::filesystem::create_directories(folder);
+      make_folder(folder);
       check_writable(path("json"));
     }
     LLM llm = open_llm(llm_options, report.shows_progress());
@@ -113,7 +123,7 @@ struct EvalCommand {
     Table table({"prefill factor", "decode factor", "perplexity", "decode ppl", "prefill skipped",
                  "decode skipped", "seconds"});
     Table csv({"prefill_factor", "decode_factor", "perplexity", "decode_perplexity",
-               "prefill_sparsity", "decode_sparsity", "seconds"});
+               "prefill_sparsity", "decode_sparsity", "seconds", "kv_dtype"});
     Json results = Json::array();
     std::vector<std::string> notices;
     for (const Row& row : rows) {
@@ -131,10 +141,11 @@ struct EvalCommand {
                decodes ? fmt::format("{:.6f}", r.scores.decode.perplexity()) : "",
                fmt::format("{:.6f}", r.counts.prefill.sparsity()),
                decodes ? fmt::format("{:.6f}", r.counts.decode.sparsity()) : "",
-               fmt::format("{:.3f}", r.seconds)});
+               fmt::format("{:.3f}", r.seconds), info.kv_dtype});
       results.push_back(to_json(r));
       notices.insert(notices.end(), r.notices.begin(), r.notices.end());
     }
+    fmt::print(stderr, "{} on {}, KV cache {}\n", info.model, info.device, info.kv_dtype);
     fmt::print("{}", table.text());
     for (const std::string& notice : notices) {
       fmt::print(stderr, "note  {}\n", notice);
@@ -144,6 +155,7 @@ struct EvalCommand {
           {"task", task},
           {"model", info.model},
           {"device", info.device},
+          {"kv_dtype", info.kv_dtype},
           {"text", text_file},
           {"windows", options.windows},
           {"length", options.length},

@@ -84,6 +84,12 @@ void write_file(const std::string& path, std::string_view text) {
   }
 }
 
+void make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  check(!error, ErrorCode::kNotFound, "cannot make the folder {}: {}", path, error.message());
+}
+
 void check_writable(const std::string& path) {
   std::error_code error;
   check(!fs::is_directory(path, error), ErrorCode::kNotFound, "cannot write {}: it is a folder",

@@ -18,6 +18,9 @@ void check_text(std::string_view text, const std::string& what);
 // one. Throws NotFound naming the path when it cannot be written.
 void write_file(const std::string& path, std::string_view text);
 
+// With those above it, where they are missing. Throws NotFound naming the path.
+void make_folder(const std::string& path);
+
 // Throws as write_file() would, before hours of work are spent on what could then not be kept.
 void check_writable(const std::string& path);
 

@@ -13,6 +13,10 @@ namespace hopskip::apps {
 // -n, --temp, --top-k, …: fills in the parameters as the command line is read.
 void add_sampling_flags(CLI::App& app, GenerateParams& params);
 
+// Before a model is loaded: throws InvalidArgument for parameters that are out of range, and says
+// on stderr which of the flags do nothing. app: where they were added, its command line read.
+void check_sampling(const CLI::App& app, const GenerateParams& params);
+
 struct ReportFlags {
   std::optional<std::string> stats_file;
   bool progress = true;

@@ -1,14 +1,15 @@
 // hopskip info: this machine, a model, and what would run.
 #include <fmt/format.h>
 
-#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "command.h"
 #include "gpu_info.h"
 #include "kernels/backend.h"
+#include "llm/engine_options.h"
 #include "model_flags.h"
 #include "table.h"
 
@@ -49,18 +50,45 @@ struct InfoCommand {
   }
 
   void operator()() const {
-    const LLMOptions options = model.options();
-    if (model.model().empty() && options.device != "auto") {  // or the model would find it out
-      make_backend(options.device, {.threads = options.threads, .simd = options.simd});
+    // All that can fail comes before the first line.
+    LLMOptions options = model.options();
+    std::optional<LLM> llm;
+    std::string why_no_kv_dtype;
+    try {
+      check_runs(options, llm);
+    } catch (const Error& error) {
+      if (!explain || error.code() != ErrorCode::kUnsupported || options.kv_dtype == "auto") {
+        throw;
+      }
+      why_no_kv_dtype = fmt::format("{} does not run: {}", options.kv_dtype, error.what());
+      options.kv_dtype = "auto";
+      check_runs(options, llm);
     }
     fmt::print("hopskip {}\n", HOPSKIP_VERSION);
     fmt::print("cpu: {} threads, {}\n\n", std::thread::hardware_concurrency(), cpu_features());
     print_backends({.threads = options.threads, .simd = options.simd});
     fmt::print("\n");
     print_gpus(explain);
-    if (!model.model().empty()) {
+    if (llm) {
       fmt::print("\n");
-      print_model(LLM(options).info());
+      print_model(llm->info());
+    }
+    if (!why_no_kv_dtype.empty()) {
+      fmt::print("\nKV cache     {}\n", why_no_kv_dtype);
+    }
+  }
+
+  // The model, where one is given, and else what the flags ask of the machine.
+  void check_runs(const LLMOptions& options, std::optional<LLM>& llm) const {
+    if (!options.model.empty()) {
+      llm.emplace(options);
+    } else if (options.device != "auto" || options.kv_dtype != "auto" || options.threads != 0) {
+      const std::unique_ptr<Backend> backend = open_backend(options);
+      backend->make_kv_storage({.num_layers = 1,
+                                .num_kv_heads = 1,
+                                .head_dim = 64,
+                                .dtype = engine_options(options, *backend).kv_dtype,
+                                .num_pages = 1});
     }
   }
 

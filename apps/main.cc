@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <iterator>
 #include <map>
@@ -78,6 +79,31 @@ int finish() {
              : report(kFailure, "stdout cannot be written: the output is incomplete");
 }
 
+bool is_flag(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
+
+// What CLI11 says about a value, in this program's words.
+std::string reworded(const std::string& message) {
+  struct Words {
+    const char* theirs;  // "FLAG: <theirs> …", or in front of "FLAG = VALUE"
+    const char* ours;
+  };
+  constexpr std::array kWords{
+      Words{"Could not convert: ", "no number, or too large a one"},
+      Words{"At Most 1 required but received", "given more than once, which is once too often"},
+      Words{" missing", "a value is missing"},
+  };
+  for (const Words& words : kWords) {
+    const size_t found = message.find(words.theirs);
+    if (found == 0) {
+      return fmt::format("{}: {}", message.substr(std::strlen(words.theirs)), words.ours);
+    }
+    if (found != std::string::npos) {
+      return fmt::format("{}: {}", message.substr(0, message.find(':')), words.ours);
+    }
+  }
+  return message;
+}
+
 // What to say of a command line that cannot be read. CLI11 does not say which word it may have been
 // meant for.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
@@ -88,20 +114,25 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     path += " " + deepest->get_name();
   }
   std::vector<std::string> unknown = deepest->remaining();
+  std::string extra;
+  // A flag that is not known comes first: the others' errors may follow from the word behind it.
+  const bool unknown_flag = std::any_of(unknown.begin(), unknown.end(), is_flag);
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     // The words are only in the message: "The following arguments were not expected: b a".
     const std::string message = error.what();
     std::istringstream words(message.substr(message.find(": ") + 1));
     unknown.assign(std::istream_iterator<std::string>(words), {});
-  } else if (deepest->get_require_subcommand_min() == 0) {
+  } else if (deepest->get_require_subcommand_min() == 0 && !unknown_flag) {
+    extra =
+        unknown.empty() ? "" : fmt::format("; '{}' means nothing to '{}'", unknown.front(), path);
     unknown.clear();
   }
   if (unknown.empty()) {
-    return fmt::format("{} (see '{} --help')", error.what(), path);
+    return fmt::format("{}{} (see '{} --help')", reworded(error.what()), extra, path);
   }
-  const auto flag = std::find_if(unknown.begin(), unknown.end(),
-                                 [](const std::string& word) { return word.starts_with("-"); });
-  const std::string word = flag == unknown.end() ? unknown.front() : *flag;
+  const auto flag = std::find_if(unknown.begin(), unknown.end(), is_flag);
+  const std::string word =
+      flag == unknown.end() ? unknown.front() : flag->substr(0, flag->find('='));
   std::vector<std::string> known;
   for (const CLI::Option* option : deepest->get_options()) {
     for (const std::string& name : option->get_lnames()) {

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "environment.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "progress.h"
 
 namespace hopskip::apps {
@@ -93,6 +94,7 @@ std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
 ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
   if (parts.model) {
     app.add_option("MODEL", model_, "A .gguf file, a folder, smollm2-135m or a hub id")
+        ->check(is_model())
         ->required(parts.model_required);
   }
   const CLI::Range tokens(int64_t{1}, int64_t{1} << 30);
@@ -114,7 +116,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
         ->type_name("TOKENS");
   }
   add("--kv-tokens", kv_tokens_,
-      "Tokens the KV cache holds; default: one full context, on a GPU what fits", kModelGroup)
+      "Tokens the KV cache holds; default: one full context, or what fits", kModelGroup)
       ->check(tokens)
       ->type_name("TOKENS");
   add("--chunk", chunk_, "Prompt tokens a step takes; default 2048, on a GPU 8192", kModelGroup)
@@ -124,6 +126,7 @@ ModelFlags::ModelFlags(CLI::App& app, ModelFlagParts parts) {
   add("--config,--extra_llm_api_options", configs_, "YAML settings, in TensorRT-LLM's form",
       kModelGroup)
       ->allow_extra_args(false)
+      ->check(is_file_name())
       ->type_name("FILE");
   add("--set", settings_, "One YAML setting, e.g. kv_cache_config.dtype=fp8", kModelGroup)
       ->allow_extra_args(false)

@@ -42,7 +42,8 @@ std::string percent(double share) { return fmt::format("{:.1f} %", 100.0 * share
 
 std::string summary(const ModelInfo& info, const Output& output) {
   const GenerationStats& stats = output.stats;
-  std::string text = fmt::format("model    {} on {}\n", info.model, info.device);
+  std::string text =
+      fmt::format("model    {} on {}, KV cache {}\n", info.model, info.device, info.kv_dtype);
   text += fmt::format("prompt   {} tokens, TTFT {:.3f} s, {:.1f} tokens/s\n", stats.prompt_tokens,
                       stats.ttft_s(), stats.prefill_tokens_per_s());
   text += fmt::format("output   {} tokens ({})", stats.generated_tokens,
@@ -62,6 +63,7 @@ std::string stats_json(const ModelInfo& info, const Output& output) {
   const GenerationStats& stats = output.stats;
   Json json{{"model", info.model},
             {"device", info.device},
+            {"kv_dtype", info.kv_dtype},
             {"prompt_tokens", stats.prompt_tokens},
             {"generated_tokens", stats.generated_tokens},
             {"ttft_s", stats.ttft_s()},

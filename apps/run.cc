@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "command.h"
 #include "files.h"
+#include "flag_checks.h"
 #include "generate_flags.h"
 #include "model_flags.h"
 #include "report.h"
@@ -25,10 +26,11 @@ Examples:
   hopskip run org/name -p "Hello" --temp 0.8 --top-p 0.95 --seed 1)";
 
 struct RunCommand {
-  explicit RunCommand(CLI::App& app) : model(app) {
+  explicit RunCommand(CLI::App& app) : app(app), model(app) {
     CLI::Option* text = app.add_option("-p,--prompt", prompt, "The prompt")->type_name("TEXT");
     app.add_option("-f,--file", file, "Read the prompt from a file; -: from stdin")
         ->type_name("FILE")
+        ->check(is_file_name())
         ->excludes(text);
     CLI::Option* raw_flag = app.add_flag("--raw", raw, "No chat template");
     app.add_flag("--chat", chat, "Insist on the chat template")->excludes(raw_flag);
@@ -65,6 +67,7 @@ struct RunCommand {
 
   void operator()() const {
     std::string text = read_prompt();
+    check_sampling(app, params);
     if (report.stats_file) {
       check_writable(*report.stats_file);
     }
@@ -79,6 +82,7 @@ struct RunCommand {
     }
   }
 
+  const CLI::App& app;
   ModelFlags model;
   std::optional<std::string> prompt, file, system;
   bool raw = false;

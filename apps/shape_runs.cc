@@ -23,9 +23,13 @@ constexpr int64_t kTimed = 8;
 constexpr int64_t kTimedSettling = 3;
 constexpr int64_t kStepsBesides = kSettling + kTimedSettling + kTimed;
 
+// Of throughput, before the requests that count: prompt tokens at most, and decode steps.
+constexpr int64_t kWarmUpTokens = 32768;
+constexpr int64_t kWarmUpSteps = 16;
+
 constexpr int64_t kPage = KvConfig{}.page_size;
 
-// Of a sequence, with the one that the scheduler wants free beside it.
+// Of a sequence, with the one that the scheduler wants free for it beside others.
 int64_t pages_of(int64_t tokens) { return (tokens + kPage - 1) / kPage + 1; }
 
 int64_t longest(const ShapeRunsOptions& options) { return pages_of(options.context) * kPage; }
@@ -55,16 +59,18 @@ ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
     : options_(options),
       config_(synthetic_config(options.shape, options.layers, longest(options))),
       backend_(open_backend(options.machine)),
+      engine_options_(engine_options(options.machine, *backend_)),
       checkpoint_(synthetic_checkpoint(config_, options.seed)) {
-  EngineOptions engine = engine_options(options.machine, *backend_);
-  options_.machine.chunk_tokens = engine.chunk_tokens;
-  engine.context = longest(options);
-  engine.max_sequences = static_cast<int>(options.batch);
-  engine.prefix_reuse = options.prefix_reuse;
-  if (engine.kv_tokens == 0 && !backend_->memory_use()) {
-    engine.kv_tokens = longest(options) * options.batch;  // on the host
+  engine_options_.context = longest(options);
+  engine_options_.max_sequences = static_cast<int>(options.batch);
+  engine_options_.prefix_reuse = options.prefix_reuse;
+  if (engine_options_.kv_tokens == 0 && !backend_->memory_use()) {
+    engine_options_.kv_tokens = longest(options) * options.batch;  // on the host
   }
-  engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine);
+}
+
+void ShapeRuns::load() {
+  engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine_options_);
 }
 
 int64_t ShapeRuns::kv_tokens() const { return engine_->stats().kv_pages * kPage; }
@@ -122,18 +128,33 @@ std::vector<SequenceStats> ShapeRuns::run() {
   return finished;
 }
 
+std::string ShapeRuns::why_not(int64_t sequences, int64_t context, int64_t tokens) const {
+  const int64_t own_pages = sequences == 1 ? pages_of(tokens) - 1 : sequences * pages_of(tokens);
+  const int64_t needed = own_pages * kPage;
+  return needed <= kv_tokens()
+             ? ""
+             : fmt::format("{} sequence{} of {} tokens need{} a KV cache of {}, and {} fit{}",
+                           sequences, sequences == 1 ? "" : "s", context, sequences == 1 ? "s" : "",
+                           needed, kv_tokens(),
+                           options_.machine.kv_tokens > 0 ? " (--kv-tokens)" : "");
+}
+
 // The kinds of steps that prompts of `context` tokens have, for what is made on first use.
-void ShapeRuns::warm_up(int64_t context) {
-  const int64_t chunk = options_.machine.chunk_tokens;
+void ShapeRuns::warm_up(int64_t context, double share) {
+  const int64_t chunk = chunk_tokens();
   const int64_t length = context <= chunk ? context : chunk + context % chunk;
-  engine_->add(request(length, 0.0, options_.seed, 0));
+  engine_->add(request(length, share, options_.seed, 0));
   run();
 }
 
 ShapeRun ShapeRuns::prefill(int64_t context, double share) {
-  warm_up(context);
-  show_progress("prefill", context * (options_.repeats + (options_.parts ? 1 : 0)));
   ShapeRun result{.context = context, .share = share, .tokens = static_cast<double>(context)};
+  result.why_not = why_not(1, context, context);
+  if (!result.why_not.empty()) {
+    return result;
+  }
+  warm_up(context, share);
+  show_progress("prefill", context * (options_.repeats + (options_.parts ? 1 : 0)));
   const auto once = [&] {
     engine_->add(request(context, share, options_.seed, 0));
     return run().front();
@@ -182,7 +203,7 @@ std::vector<RequestId> ShapeRuns::begin(int64_t context, double share, int64_t b
 std::vector<ShapeRun> ShapeRuns::decode(int64_t context, double share, std::vector<int64_t> batches,
                                         int64_t new_tokens) {
   std::ranges::sort(batches, std::greater{});
-  const int64_t room = decode_room(batches, new_tokens, options_.machine.chunk_tokens);
+  const int64_t room = decode_room(batches, new_tokens, chunk_tokens());
   std::vector<ShapeRun> results;
   std::vector<RequestId> running;
   const auto decode_step = [&] {
@@ -197,10 +218,8 @@ std::vector<ShapeRun> ShapeRuns::decode(int64_t context, double share, std::vect
     ShapeRun& result = results.emplace_back(ShapeRun{
         .context = context, .batch = batch, .share = share, .tokens = static_cast<double>(batch)});
     if (running.empty()) {
-      const int64_t needed = batch * pages_of(context + room) * kPage;
-      if (needed > kv_tokens()) {
-        result.why_not = fmt::format("{} sequences of {} tokens need a KV cache of {}, and {} fit",
-                                     batch, context, needed, kv_tokens());
+      result.why_not = why_not(batch, context, context + room);
+      if (!result.why_not.empty()) {
         continue;
       }
       show_progress("prompts", batch * context);
@@ -243,15 +262,29 @@ std::vector<ShapeRun> ShapeRuns::decode(int64_t context, double share, std::vect
 
 ShapeRun ShapeRuns::throughput(int64_t context, double share, int64_t requests,
                                int64_t new_tokens) {
-  warm_up(context);
   ShapeRun result{.context = context,
                   .batch = requests,
                   .share = share,
                   .tokens = static_cast<double>(requests * (context + new_tokens))};
-  show_progress("throughput", requests * (context + new_tokens));
-  for (int64_t i = 0; i < requests; ++i) {
-    engine_->add(request(context, share, options_.seed + i, new_tokens));
+  result.why_not = why_not(1, context, context + new_tokens);
+  if (!result.why_not.empty()) {
+    return result;
   }
+  const auto add = [&](int64_t count, int64_t prompt, int64_t tokens) {
+    for (int64_t i = 0; i < count; ++i) {
+      engine_->add(request(prompt, share, options_.seed + i, tokens));
+    }
+  };
+  // As many as run at a time, in full unless that is long: a long run forgives a cold start.
+  const int64_t at_once = std::min(options_.batch, requests);
+  const int64_t prompt = std::clamp<int64_t>(kWarmUpTokens / at_once, 1, context);
+  const int64_t tokens = std::min(kWarmUpSteps, new_tokens);
+  show_progress("warm-up", at_once * (prompt + tokens));
+  warm_up(context, share);
+  add(at_once, prompt, tokens);
+  run();
+  show_progress("throughput", requests * (context + new_tokens));
+  add(requests, context, new_tokens);
   const EngineStats before = engine_->stats();
   const Clock::time_point start = Clock::now();
   run();

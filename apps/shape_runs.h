@@ -47,8 +47,10 @@ struct ShapeRun {
 
 class ShapeRuns {
  public:
-  // Makes the weights on the device.
+  // Opens the device. Before anything is measured comes …
   explicit ShapeRuns(const ShapeRunsOptions& options);
+  // … this, which makes the weights there. Throws OutOfMemory where there is no room for them.
+  void load();
 
   ShapeRun prefill(int64_t context, double share);
   // Of the same prompts, `new_tokens` timed decode steps at each of the batches, largest first:
@@ -64,7 +66,8 @@ class ShapeRuns {
   const ModelConfig& config() const { return config_; }
   std::string device() const { return backend_->description(); }
   int64_t kv_tokens() const;
-  int64_t chunk_tokens() const { return options_.machine.chunk_tokens; }
+  std::string_view kv_dtype() const { return dtype_name(engine_options_.kv_dtype); }
+  int64_t chunk_tokens() const { return engine_options_.chunk_tokens; }
   std::optional<MemoryUse> memory() const { return backend_->memory_use(); }
 
  private:
@@ -73,7 +76,9 @@ class ShapeRuns {
   std::span<const Event> step();
   // Steps until nothing is left to do. The statistics of the requests that have finished.
   std::vector<SequenceStats> run();
-  void warm_up(int64_t context);
+  // Why so many sequences of `tokens` each do not fit the KV cache; empty where they do.
+  std::string why_not(int64_t sequences, int64_t context, int64_t tokens) const;
+  void warm_up(int64_t context, double share);
   std::vector<RequestId> begin(int64_t context, double share, int64_t batch, int64_t new_tokens);
   // A bar for what follows, of about so many tokens.
   void show_progress(std::string_view what, int64_t tokens);
@@ -82,6 +87,7 @@ class ShapeRuns {
   ShapeRunsOptions options_;
   ModelConfig config_;
   std::unique_ptr<Backend> backend_;
+  EngineOptions engine_options_;
   Checkpoint checkpoint_;
   std::unique_ptr<Engine> engine_;
   std::optional<Progress> bar_;

@@ -24,10 +24,11 @@ std::string quoted(const std::string& cell) {
 
 }  // namespace
 
-std::string Table::text() const {
-  std::vector<size_t> widths(header_.size(), 0);
-  std::vector<bool> right(header_.size(), !rows_.empty());
-  for (size_t column = 0; column < header_.size(); ++column) {
+std::string Table::text(size_t columns) const {
+  columns = std::min(columns, header_.size());
+  std::vector<size_t> widths(columns, 0);
+  std::vector<bool> right(columns, !rows_.empty());
+  for (size_t column = 0; column < columns; ++column) {
     widths[column] = header_[column].size();
     for (const auto& row : rows_) {
       widths[column] = std::max(widths[column], row[column].size());
@@ -37,7 +38,7 @@ std::string Table::text() const {
   std::string out;
   auto add_line = [&](const std::vector<std::string>& cells) {
     std::string line;
-    for (size_t column = 0; column < cells.size(); ++column) {
+    for (size_t column = 0; column < columns; ++column) {
       line += column == 0 ? "" : "  ";
       line += right[column] ? fmt::format("{:>{}}", cells[column], widths[column])
                             : fmt::format("{:<{}}", cells[column], widths[column]);

@@ -2,6 +2,7 @@
 #ifndef HOPSKIP_APPS_TABLE_H_
 #define HOPSKIP_APPS_TABLE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@ class Table {
   // A row has as many cells as the header.
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
 
-  // Columns padded with spaces; cells that are numbers are aligned to the right.
-  std::string text() const;
+  // Columns padded with spaces; cells that are numbers are aligned to the right. Of the first
+  // `columns` only.
+  std::string text(size_t columns = SIZE_MAX) const;
   // RFC 4180: cells with a comma, quote or line break are quoted.
   std::string csv() const;
 

@@ -8,6 +8,7 @@
 #include "attention/reference.h"
 #include "base/check.h"
 #include "base/float16.h"
+#include "base/host_memory.h"
 #include "cases/attention_cases.h"
 #include "kernels/cpu/attention.h"
 
@@ -57,6 +58,21 @@ void check_last_rows(const AttentionBenchCase& c, const test::AttentionData& dat
   }
 }
 
+// Throws OutOfMemory for a case that the machine has no memory for.
+void check_fits(const AttentionBenchCase& c, const TilePlan& plan) {
+  const int64_t q = c.q_len * c.num_heads * c.head_dim;
+  const int64_t kv = 2 * c.kv_len * c.num_kv_heads * c.head_dim;
+  const int64_t tiles = ((c.q_len - 1) / plan.rows + 1) * ((c.kv_len - 1) / plan.keys + 1);
+  const int64_t bytes = (2 * q + kv) * int64_t{sizeof(float)} +            // q, out, k, v
+                        c.layers * kv * int64_t{sizeof(bf16)} +            // the cache
+                        tiles * c.num_heads * int64_t{sizeof(TileState)};  // the spot check's map
+  const int64_t spare = spare_memory();
+  check(bytes <= spare, ErrorCode::kOutOfMemory,
+        "{} needs {:.1f} GB, and this machine has {:.1f} GB of memory to give: take fewer keys "
+        "(--ctx) or heads",
+        to_string(c), 1e-9 * static_cast<double>(bytes), 1e-9 * static_cast<double>(spare));
+}
+
 }  // namespace
 
 std::string to_string(const AttentionBenchCase& c) {
@@ -68,13 +84,14 @@ std::string to_string(const AttentionBenchCase& c) {
 AttentionBenchResult run_attention_bench(const AttentionBenchCase& c, const BackendOptions& options,
                                          int repeats) {
   const AttentionShape shape = shape_of(c);
+  ThreadPool pool(options.threads);
+  CpuAttention attention(pool, parse_simd_level(options.simd), options.tile_plans);
+  check_fits(c, attention.tile_plan(c.phase, shape));
   std::mt19937_64 random(1);
   test::AttentionData data = test::make_attention_data(
       c.q_len, c.kv_len, c.num_heads, c.num_kv_heads, c.head_dim, shape.scale, c.stretch,
       c.cold_share, kColdNats, random, [](float x) { return static_cast<float>(bf16(x)); });
 
-  ThreadPool pool(options.threads);
-  CpuAttention attention(pool, parse_simd_level(options.simd), options.tile_plans);
   KvConfig config;
   config.num_layers = c.layers;
   config.num_kv_heads = c.num_kv_heads;

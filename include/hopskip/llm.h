@@ -38,7 +38,8 @@ struct LLMOptions {
   std::string simd = {};  // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …
 
   int64_t context = 0;  // longest prompt + output in tokens; 0: what the checkpoint claims
-  // Tokens the KV cache holds over all requests; 0: one full context, on a GPU what fits
+  // Tokens the KV cache holds over all requests; 0: one full context (where `context` is 0, too, as
+  // much of it as there is memory for), on a GPU what fits
   int64_t kv_tokens = 0;
   // Of the KV cache: "auto" (bf16), "bf16", "f16" (the CPU) or "fp8" (E4M3, on a GPU: twice the
   // tokens in the same memory). vLLM's and torch's names for them ("fp8_e4m3", "float16", …) as
@@ -79,6 +80,9 @@ struct GenerateParams {
   // Prompt tokens from this position on are fed one by one, as if they were being generated.
   std::optional<int64_t> decode_from = std::nullopt;
 };
+
+// Throws InvalidArgument, naming the parameter, where LLM::submit() would whatever the model is.
+void validate(const GenerateParams& params);
 
 // Called on the inference thread; what they throw cancels the request and comes out of wait().
 struct GenerateEvents {
@@ -153,8 +157,8 @@ class Generation {
 // A model with its inference thread. Every member function may be called from any thread.
 class LLM {
  public:
-  // Throws NotFound (with the command that downloads the model), Corrupt, Unsupported, or
-  // InvalidArgument naming the option.
+  // Throws NotFound (with the command that downloads the model), Corrupt, Unsupported, OutOfMemory
+  // before anything is loaded, or InvalidArgument naming the option.
   explicit LLM(LLMOptions options);
   // Cancels what is running.
   ~LLM();

@@ -38,8 +38,12 @@ json parse(std::string_view text, const std::string& where) {
   };
   try {
     return json::parse(text, depth_guard);
-  } catch (const json::exception& error) {
-    fail(ErrorCode::kCorrupt, "{}: {}", where, error.what());
+  } catch (const json::parse_error& error) {
+    fail(ErrorCode::kCorrupt,
+         "{}: no valid JSON (at byte {} of {}); 'hopskip calibrate' writes profiles", where,
+         error.byte, text.size());
+  } catch (const json::exception&) {
+    fail(ErrorCode::kCorrupt, "{}: JSON holds a number that no double can hold", where);
   }
 }
 

@@ -18,14 +18,15 @@ void check_options(const LLM& llm, int64_t tokens, const CalibrationOptions& opt
   check(options.length >= 2 && options.length <= context, kInvalid,
         "a window of {} tokens does not fit: the length must lie in 2…{}, the context",
         options.length, context);
-  check(options.windows >= 1 && options.windows <= tokens / options.length, kInvalid,
+  check(options.windows >= 1, kInvalid, "windows is {}; it must be 1 or above", options.windows);
+  check(options.windows <= tokens / options.length, kInvalid,
         "the text has {} tokens, which is {} windows of {}: {} cannot be had; give more text or a "
         "smaller length",
         tokens, tokens / options.length, options.length, options.windows);
   check(options.decode_tokens >= 1 && options.decode_tokens < options.length, kInvalid,
         "{} tokens to decode is outside 1…{}, the window without its first token",
         options.decode_tokens, options.length - 1);
-  check(options.target.prefill > 0.0 || options.target.decode > 0.0, kInvalid,
+  check(options.target.prefill != 0.0 || options.target.decode != 0.0, kInvalid,
         "the target sparsity is 0 in both phases: there is nothing to calibrate");
   for (Phase phase : kPhases) {
     check(options.target[phase] == 0.0 ||
@@ -33,9 +34,11 @@ void check_options(const LLM& llm, int64_t tokens, const CalibrationOptions& opt
           kInvalid, "the target sparsity for {} is {}; it must be 0 (left out) or lie in {}…{}",
           phase_name(phase), options.target[phase], kLeastFitted, kMostFitted);
     for (double factor : options.factors[phase]) {
-      check(factor > 0.0 && factor < static_cast<double>(options.length), kInvalid,
-            "the {} factor {:g} is outside 0…{}, the window: the threshold would be clamped",
-            phase_name(phase), factor, options.length);
+      check(
+          factor > 0.0 && factor < static_cast<double>(options.length), kInvalid,
+          "the {} factor {:g} is outside 0…{}; it must be a number above 0 and below the window's "
+          "tokens, from which on the threshold would be clamped",
+          phase_name(phase), factor, options.length);
     }
   }
 }

@@ -35,14 +35,16 @@ EngineOptions resolved(EngineOptions options, const ModelConfig& model) {
     options.context = model.max_position;
   }
   check(options.context > 0 && options.context <= model.max_position, kInvalid,
-        "a context of {} tokens; the model allows 1 to {}", options.context, model.max_position);
+        "a context (--ctx) of {} tokens; the model allows 1 to {}", options.context,
+        model.max_position);
   check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (automatic) or above",
         options.kv_tokens);
   check(options.max_sequences > 0, kInvalid, "max_sequences is {}; it must be 1 or above",
         options.max_sequences);
   check(options.chunk_tokens >= options.max_sequences, kInvalid,
-        "chunk_tokens is {}; it must be at least max_sequences, {}", options.chunk_tokens,
-        options.max_sequences);
+        "chunk_tokens (--chunk) is {}; it must be at least max_sequences, {}: in a step each "
+        "sequence that decodes takes a token",
+        options.chunk_tokens, options.max_sequences);
   return options;
 }
 
@@ -58,8 +60,8 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
     check(
         fitting > 0, ErrorCode::kOutOfMemory,
         "beside the weights and a step of {} tokens the device has room for {} tokens of KV cache, "
-        "which is less than a page of {}; take a smaller model, a smaller chunk_tokens or another "
-        "device",
+        "which is less than a page of {}; take a smaller model, a smaller chunk_tokens (--chunk) "
+        "or another device",
         options.chunk_tokens, memory / (config.bytes_per_page() / config.page_size),
         config.page_size);
     const int64_t context_pages = (options.context - 1) / config.page_size + 1;
@@ -69,21 +71,38 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
   const int64_t tokens = options.kv_tokens == 0 ? options.context : options.kv_tokens;
   config.num_pages = (tokens - 1) / config.page_size + 1;
   check(config.num_pages <= kMaxPages, ErrorCode::kInvalidArgument,
-        "kv_tokens is {}; at most {} can be addressed", tokens, kMaxPages * config.page_size);
+        "kv_tokens (--kv-tokens) is {}; at most {} can be addressed", tokens,
+        kMaxPages * config.page_size);
   return config;
 }
 
-void check_request(const Request& request, const ModelConfig& model, int64_t context) {
+LengthLimit length_limit(const EngineOptions& options, int64_t kv_capacity, int64_t max_position) {
+  const int64_t wanted = options.context > 0 ? options.context : max_position;
+  if (kv_capacity < wanted) {
+    return {kv_capacity, fmt::format("a KV cache of {} tokens", kv_capacity),
+            options.kv_tokens > 0
+                ? "raise kv_tokens (--kv-tokens)"
+                : "make room for more: a smaller kv_dtype (--kv-dtype fp8, on a GPU), a smaller "
+                  "chunk_tokens (--chunk), a smaller model"};
+  }
+  return {wanted, fmt::format("a context of {}", wanted),
+          wanted < max_position ? fmt::format("raise the context (--ctx, at most {})", max_position)
+                                : ""};
+}
+
+std::string LengthLimit::too_long(int64_t tokens) const {
+  return fmt::format("the prompt has {} tokens, which is too long for {}: shorten it{}", tokens,
+                     what, way_out.empty() ? ", the model allows no more" : ", or " + way_out);
+}
+
+void check_request(const Request& request, const ModelConfig& model, const LengthLimit& limit) {
   constexpr ErrorCode kInvalid = ErrorCode::kInvalidArgument;
   const int64_t prompt_tokens = std::ssize(request.prompt);
   check(prompt_tokens > 0, kInvalid, "the prompt is empty; give at least one token");
   check(request.max_new_tokens >= 0, kInvalid, "max_new_tokens is {}; it must be 0 or above",
         request.max_new_tokens);
   const int64_t wanted = prompt_tokens + (request.max_new_tokens > 0 ? 1 : 0);
-  check(wanted <= context, kInvalid,
-        "the prompt has {} tokens, but the context holds {} for prompt and output; shorten the "
-        "prompt or enlarge the context (the model allows {})",
-        prompt_tokens, context, model.max_position);
+  check(wanted <= limit.tokens, kInvalid, "{}", limit.too_long(prompt_tokens));
   for (int32_t id : request.prompt) {
     check(id >= 0 && id < model.vocab_size, kInvalid,
           "the prompt holds token {}, the vocabulary ends at {}", id, model.vocab_size - 1);

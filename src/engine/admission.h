@@ -3,6 +3,7 @@
 #define HOPSKIP_ENGINE_ADMISSION_H_
 
 #include <cstdint>
+#include <string>
 
 #include "engine/engine.h"
 #include "engine/sequence.h"
@@ -16,8 +17,20 @@ EngineOptions resolved(EngineOptions options, const ModelConfig& model);
 // The KV cache of resolved options. memory: Backend::memory_for_kv(). Throws InvalidArgument for
 // more pages than can be numbered, OutOfMemory where not even one fits.
 KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64_t memory);
-// Throws InvalidArgument as Engine::add() says; `context` bounds prompt and output together.
-void check_request(const Request& request, const ModelConfig& model, int64_t context);
+
+// What bounds prompt + output of a request.
+struct LengthLimit {
+  int64_t tokens = 0;
+  std::string what;     // "a KV cache of 4096 tokens"
+  std::string way_out;  // "raise kv_tokens (--kv-tokens)"; empty: there is none
+
+  std::string too_long(int64_t tokens) const;  // of a prompt: what to say
+};
+// options: as given or resolved. kv_capacity: tokens that the KV cache holds.
+LengthLimit length_limit(const EngineOptions& options, int64_t kv_capacity, int64_t max_position);
+
+// Throws InvalidArgument as Engine::add() says.
+void check_request(const Request& request, const ModelConfig& model, const LengthLimit& limit);
 
 // K and V of deeper layers depend on what was skipped below them: prefixes are shared only between
 // requests of equal settings. (They also depend on where chunks ended, as λ does; that much a

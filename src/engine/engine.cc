@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "attention/skip_rule.h"
+#include "base/host_memory.h"
 #include "engine/admission.h"
 #include "engine/scheduler.h"
 #include "engine/warm_up.h"
@@ -27,6 +28,28 @@ KvConfig with_scales(KvConfig config, const Checkpoint& checkpoint) {
   return config;
 }
 
+// Neither a context nor tokens of the KV cache are asked for: as many as fit are fine.
+bool leaves_size_open(const EngineOptions& given) {
+  return given.context == 0 && given.kv_tokens == 0;
+}
+
+// The KV cache that must fit beside the weights.
+KvConfig planned_kv(const EngineOptions& given, const ModelConfig& model) {
+  KvConfig config = kv_config(resolved(given, model), model, 0);
+  if (leaves_size_open(given)) {
+    config.num_pages = 1;
+  }
+  return config;
+}
+
+// The pages of one whole context, or what the host has memory for.
+KvConfig within_host(KvConfig config, const EngineOptions& given, const Backend& backend) {
+  if (leaves_size_open(given) && backend.host_bytes({}, config).kv_cache > spare_memory()) {
+    config.num_pages = std::max<int64_t>(1, spare_memory() / config.bytes_per_page());
+  }
+  return config;
+}
+
 }  // namespace
 
 class Engine::Impl {
@@ -34,14 +57,17 @@ class Engine::Impl {
   Impl(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options)
       : options_(resolved(options, checkpoint.config)),
         backend_(backend),
-        model_(load_model(checkpoint, backend, options_.on_load)),
-        kv_(backend.make_kv_storage(
-            with_scales(kv_config(options_, model_->config(),
+        model_(load_model(checkpoint, backend, options_.on_load,
+                          planned_kv(options, checkpoint.config))),
+        kv_(backend.make_kv_storage(with_scales(
+            within_host(kv_config(options_, model_->config(),
                                   memory_beside_largest_step(backend, *model_, options_)),
-                        checkpoint))),
+                        options, backend),
+            checkpoint))),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
-        context_(std::min(options_.context, pool_.num_pages() * pool_.page_size())) {
+        limit_(length_limit(options_, pool_.num_pages() * pool_.page_size(),
+                            model_->config().max_position)) {
     options_.on_load = {};  // the caller's, who need not outlive the constructor
   }
 
@@ -57,7 +83,7 @@ class Engine::Impl {
     return job == jobs_.end() ? nullptr : job->second.stats.get();
   }
   const ModelConfig& config() const { return model_->config(); }
-  int64_t context() const { return context_; }
+  const LengthLimit& limit() const { return limit_; }
   PerPhase<TilePlan> tile_plans() const {
     const AttentionShape shape = model_->attention_shape();
     const DType kv_dtype = kv_->config().dtype;
@@ -101,7 +127,7 @@ class Engine::Impl {
   std::unique_ptr<KvStorage> kv_;
   PagePool pool_;
   Scheduler scheduler_;
-  int64_t context_;
+  LengthLimit limit_;
   bool time_parts_ = false;
   std::mt19937_64 seeds_{std::random_device{}()};
 
@@ -118,7 +144,7 @@ class Engine::Impl {
 };
 
 RequestId Engine::Impl::add(Request request) {
-  check_request(request, config(), context_);
+  check_request(request, config(), limit_);
   const RequestId id = next_id_++;
   const ModelConfig& c = config();
   const auto prompt_tokens = std::ssize(request.prompt);
@@ -141,7 +167,7 @@ RequestId Engine::Impl::add(Request request) {
   sequence.salt = prefix_salt(request);
 
   const int64_t max_tokens =
-      prompt_tokens + std::min(request.max_new_tokens, context_ - prompt_tokens);
+      prompt_tokens + std::min(request.max_new_tokens, limit_.tokens - prompt_tokens);
   jobs_.emplace(id, Job{.request = std::move(request),
                         .sampler = std::move(sampler),
                         .sequence = &sequence,
@@ -416,7 +442,10 @@ void Engine::time_parts(bool on) { impl_->time_parts(on); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 const SequenceStats* Engine::stats(RequestId id) const { return impl_->stats(id); }
 const ModelConfig& Engine::config() const { return impl_->config(); }
-int64_t Engine::context() const { return impl_->context(); }
+int64_t Engine::context() const { return impl_->limit().tokens; }
+std::string Engine::too_long(int64_t prompt_tokens) const {
+  return impl_->limit().too_long(prompt_tokens);
+}
 PerPhase<TilePlan> Engine::tile_plans() const { return impl_->tile_plans(); }
 
 }  // namespace hopskip

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/sequence.h"
@@ -18,8 +19,9 @@ struct EngineOptions {
   // Longest prompt + output of a request; 0: what the checkpoint claims. A larger value than that
   // is refused.
   int64_t context = 0;
-  // Tokens the KV cache holds over all requests; 0: one full context, or on a GPU as many contexts
-  // as fit its memory, up to max_sequences. Below `context` it bounds the context.
+  // Tokens the KV cache holds over all requests; 0: one full context (where `context` is 0, too, as
+  // much of it as the host has memory for), or on a GPU as many contexts as fit its memory, up to
+  // max_sequences. Below `context` it bounds the context.
   int64_t kv_tokens = 0;
   DType kv_dtype = DType::kBF16;  // kBF16, kF16 or kF8E4M3, as the backend can
   // Tokens a step processes at most; a longer prompt is prefilled in chunks.
@@ -56,7 +58,7 @@ class Engine {
  public:
   // The checkpoint and the backend must outlive the engine. Throws Unsupported for a model, dtype
   // or shape that cannot run, Corrupt for missing or misshapen tensors, InvalidArgument for
-  // options.
+  // options, OutOfMemory, before anything is loaded, for what the device or the host has no room.
   Engine(const Checkpoint& checkpoint, Backend& backend, const EngineOptions& options = {});
   ~Engine();
 
@@ -83,6 +85,8 @@ class Engine {
 
   const ModelConfig& config() const;
   int64_t context() const;  // longest prompt + output
+  // Of a prompt that leaves no room in context(): what bounds it, and the way out.
+  std::string too_long(int64_t prompt_tokens) const;
   // How attention runs: the tile plan of each phase is what factors are calibrated for.
   PerPhase<TilePlan> tile_plans() const;
 

@@ -15,10 +15,12 @@ void check_options(const LLM& llm, int64_t tokens, const PerplexityOptions& opti
   check(options.length >= 2 && options.length <= context, ErrorCode::kInvalidArgument,
         "a window of {} tokens does not fit: the length must lie in 2…{}, the context",
         options.length, context);
-  check(options.windows >= 1 && options.windows <= tokens / options.length,
-        ErrorCode::kInvalidArgument,
-        "the text has {} tokens, which is {} windows of {}: {} cannot be had", tokens,
-        tokens / options.length, options.length, options.windows);
+  check(options.windows >= 1, ErrorCode::kInvalidArgument, "windows is {}; it must be 1 or above",
+        options.windows);
+  check(options.windows <= tokens / options.length, ErrorCode::kInvalidArgument,
+        "the text has {} tokens, which is {} windows of {}: {} cannot be had; give more text or a "
+        "smaller length",
+        tokens, tokens / options.length, options.length, options.windows);
   check(!options.decode_from || (*options.decode_from > 0 && *options.decode_from < options.length),
         ErrorCode::kInvalidArgument, "decode from {} is outside the window of {} tokens",
         options.decode_from.value_or(0), options.length);

@@ -135,9 +135,10 @@ struct AttentionDebug {
 // What a step's time goes to.
 enum class Part : uint8_t {
   kAttention,  // attention() alone
-  kLinear,     // linear(), the router of experts included
-  kExperts,    // moe()
-  kRest,       // embedding, norms, rotary embedding, appending to the cache, activations
+  kLinear,     // linear(), the router of experts included, and all of norm_linear() and …
+               // … norm_gated_linear(), norm and activation included, where a backend has them
+  kExperts,    // moe(), and all of norm_moe(), norm and router included, where a backend has it
+  kRest,       // embedding, other norms, rotary embedding, appending to the cache, activations
 };
 inline constexpr std::array<Part, 4> kParts{Part::kAttention, Part::kLinear, Part::kExperts,
                                             Part::kRest};
@@ -225,6 +226,12 @@ struct MemoryUse {
   int64_t rest = 0;
 };
 
+// Of the host's memory, bytes.
+struct HostBytes {
+  int64_t weights = 0;
+  int64_t kv_cache = 0;
+};
+
 // The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
 // expert's inner size.
 struct ExpertWeights {
@@ -284,6 +291,12 @@ class Backend {
   // Before a model is loaded: throws OutOfMemory, with the numbers, where a device with memory of
   // its own has no room for these tensors.
   virtual void check_fits(std::span<const TensorView> /*weights*/) const {}
+  // What load() of these tensors and make_kv_storage() would take of the host's memory. A mapped
+  // file does not count: its pages come and go. Zeros for a device with memory of its own.
+  virtual HostBytes host_bytes(std::span<const TensorView> /*weights*/,
+                               const KvConfig& /*kv*/) const {
+    return {};
+  }
   // The view's memory must outlive the weight, unless that is a copy; of a random view, the weight
   // holds the values. Throws Unsupported for a dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/host_memory.h"
 
 namespace hopskip {
 namespace {
@@ -23,6 +24,11 @@ Matrix HostWorkspace::allocate(int64_t rows, int64_t cols) {
   const size_t bytes = round_up(elements * sizeof(float), kAlignment);
   if (chunks_.empty() || chunks_.back().bytes - used_ < bytes) {
     const size_t size = round_up(std::max(bytes, capacity() / 2), kPage);
+    const auto spare = static_cast<size_t>(spare_memory());
+    check(size <= spare, ErrorCode::kOutOfMemory,
+          "a step needs {:.1f} GB more of memory, and this machine has {:.1f} GB to give; let it "
+          "take fewer tokens (chunk_tokens, --chunk)",
+          1e-9 * static_cast<double>(size), 1e-9 * static_cast<double>(spare));
     chunks_.push_back({allocate_huge(size), size});
     used_ = 0;
   }

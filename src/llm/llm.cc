@@ -112,9 +112,7 @@ struct LLM::Impl {
   }
 
   StatePtr prepare(const Prompt& prompt, const GenerateParams& params, GenerateEvents events) {
-    check(params.max_tokens >= 0, ErrorCode::kInvalidArgument,
-          "max_tokens is {}; it must not be negative", params.max_tokens);
-    validate(params.sampling);
+    validate(params);
     auto state = std::make_shared<Generation::State>(params.stop, std::move(events));
     const SkipSoftmaxConfig& sparse =
         params.sparse_attention ? *params.sparse_attention : sparse_attention;
@@ -144,12 +142,8 @@ struct LLM::Impl {
   // The engine refuses these too, but only when it takes the request.
   void check_prompt(std::span<const int32_t> ids, bool generates) const {
     const auto tokens = static_cast<int64_t>(ids.size());
-    check(tokens + (generates ? 1 : 0) <= engine.context(), ErrorCode::kInvalidArgument,
-          "the prompt has {} tokens, which is too long for a context of {}: shorten it{}", tokens,
-          engine.context(),
-          engine.context() < checkpoint.config.max_position
-              ? fmt::format(", or raise the context (at most {})", checkpoint.config.max_position)
-              : "");
+    check(tokens + (generates ? 1 : 0) <= engine.context(), ErrorCode::kInvalidArgument, "{}",
+          engine.too_long(tokens));
     for (int32_t id : ids) {
       check(id >= 0 && id < info.vocab_size, ErrorCode::kInvalidArgument,
             "token id {} is outside the vocabulary of {}", id, info.vocab_size);
@@ -242,6 +236,13 @@ struct LLM::Impl {
     }
   }
 };
+
+void validate(const GenerateParams& params) {
+  check(params.max_tokens >= 0, ErrorCode::kInvalidArgument,
+        "max_tokens is {}; it must not be negative", params.max_tokens);
+  validate(params.sampling);
+  const StopMatcher stops(params.stop);
+}
 
 LLM::LLM(LLMOptions options) : impl_(std::make_unique<Impl>(options)) {}
 LLM::~LLM() = default;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/host_memory.h"
 #include "models/decoder.h"
 #include "models/model.h"
 
@@ -25,18 +26,35 @@ constexpr std::array kModels{
     Entry{"qwen3_moe", load_decoder},  // the same with a mixture of experts
 };
 
-void check_fits(const Checkpoint& checkpoint, const Backend& backend, const Loader::Plan& plan) {
+void check_fits(const Checkpoint& checkpoint, const Backend& backend, const Loader::Plan& plan,
+                const KvConfig& kv) {
   try {
     backend.check_fits(plan.parts);
   } catch (const Error& error) {
     fail(error.code(), "{}: {}", checkpoint.path, error.what());
   }
+  const HostBytes needed = backend.host_bytes(plan.parts, kv);
+  const int64_t spare = spare_memory();
+  if (needed.weights <= spare && needed.kv_cache <= spare - needed.weights) {
+    return;
+  }
+  const auto gigabytes = [](int64_t bytes) { return 1e-9 * static_cast<double>(bytes); };
+  const bool weights_fit = needed.weights <= spare;
+  fail(ErrorCode::kOutOfMemory,
+       "{}: the weights need {:.1f} GB and a KV cache of {} tokens {:.1f} GB, and this machine has "
+       "{:.1f} GB of memory to give; {}",
+       checkpoint.path, gigabytes(needed.weights), kv.num_pages * kv.page_size,
+       gigabytes(needed.kv_cache), gigabytes(spare),
+       weights_fit ? "take a shorter context (--ctx), fewer kv_tokens (--kv-tokens) or fewer "
+                     "sequences at a time"
+                   : "take a smaller model or a smaller dtype of it; a benchmark of random weights "
+                     "can take fewer --layers");
 }
 
 }  // namespace
 
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
-                                  const LoadProgress& on_load) {
+                                  const LoadProgress& on_load, const KvConfig& kv) {
   const std::string& wanted = checkpoint.config.architecture;
   const auto entry = std::ranges::find(kModels, wanted, &Entry::architecture);
   if (entry == kModels.end()) {
@@ -47,7 +65,12 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend
   }
   Loader::Plan plan;
   entry->load(Loader(checkpoint, backend, plan));
-  check_fits(checkpoint, backend, plan);
+  check_fits(checkpoint, backend, plan, kv);
+  if (kv.num_pages > 0) {  // a page shows whether the backend can have such a KV cache at all
+    KvConfig page = kv;
+    page.num_pages = 1;
+    backend.make_kv_storage(page);
+  }
   return entry->load(Loader(checkpoint, backend, plan, on_load));
 }
 

@@ -152,7 +152,8 @@ class Builder {
           "{}: {} hidden dimensions and {} tokens have no room for the bits of {} KV heads",
           config.name, config.hidden_size, config.vocab_size, config.num_kv_heads);
     result_.config = config;
-    result_.path = result_.format = "random";
+    result_.path = config.name;  // in errors: "tiny shape: …"
+    result_.format = "random";
   }
 
   Checkpoint build() && {

@@ -26,6 +26,9 @@ class ForwardingBackend : public Backend {
   void check_fits(std::span<const TensorView> weights) const override {
     inner_->check_fits(weights);
   }
+  HostBytes host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const override {
+    return inner_->host_bytes(weights, kv);
+  }
   WeightPtr load(const TensorView& view) override { return inner_->load(view); }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);

@@ -19,6 +19,14 @@ std::string CpuBackend::description() const {
                      pool_.size() == 1 ? "" : "s");
 }
 
+HostBytes CpuBackend::host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const {
+  HostBytes bytes{.kv_cache = kv.num_pages * kv.bytes_per_page()};
+  for (const TensorView& view : weights) {
+    bytes.weights += CpuWeight::bytes_taken(view);
+  }
+  return bytes;
+}
+
 WeightPtr CpuBackend::load(const TensorView& view) {
   return std::make_unique<CpuWeight>(pool_, weights_, view);
 }

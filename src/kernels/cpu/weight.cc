@@ -29,6 +29,19 @@ CpuWeight::CpuWeight(ThreadPool& pool, HugeArena& arena, const StoredView& store
   }
 }
 
+int64_t CpuWeight::bytes_taken(const TensorView& view) {
+  const int64_t values = view.random ? view.bytes() : 0;
+  if (view.rank == 1) {
+    return values + view.elements() * int64_t{sizeof(float)};
+  }
+  const PackedFormat* format = packed_format(view.dtype);
+  if (format == nullptr) {
+    return values;
+  }
+  const WeightShape shape = weight_shape(view);
+  return values + packed_bytes(*format, shape.rows, shape.cols);
+}
+
 CpuWeight::StoredView CpuWeight::stored(ThreadPool& pool, HugeArena& arena,
                                         const TensorView& view) {
   if (!view.random) {

@@ -13,6 +13,8 @@ namespace hopskip {
 class CpuWeight final : public Weight {
  public:
   CpuWeight(ThreadPool& pool, HugeArena& arena, const TensorView& view);
+  // What that takes of the arena.
+  static int64_t bytes_taken(const TensorView& view);
 
   // Null unless the weight is packed.
   const PackedFormat* format() const { return format_; }

@@ -51,6 +51,15 @@ std::string ReferenceBackend::description() const {
                      pool_.size() == 1 ? "" : "s");
 }
 
+HostBytes ReferenceBackend::host_bytes(std::span<const TensorView> weights,
+                                       const KvConfig& kv) const {
+  HostBytes bytes{.kv_cache = kv.num_pages * kv.bytes_per_page()};
+  for (const TensorView& view : weights) {
+    bytes.weights += view.random ? view.bytes() : 0;
+  }
+  return bytes;
+}
+
 WeightPtr ReferenceBackend::load(const TensorView& view) {
   return std::make_unique<ReferenceWeight>(weight_shape(view), view);
 }

@@ -25,6 +25,7 @@ class ReferenceBackend final : public Backend {
   }
   void reset_workspace() override { workspace_.reset(); }
 
+  HostBytes host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const override;
   WeightPtr load(const TensorView& view) override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
 

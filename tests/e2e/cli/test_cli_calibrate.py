@@ -40,7 +40,9 @@ def test_refusals_leave_no_profile(hopskip, model, tmp_path, text_file):
     for message, *args in [
             ("windows of 512: 9 cannot be had", "--windows", 9),
             ("there is nothing to calibrate", "--target-sparsity", 0),
+            ("windows is 0", "--windows", 0),
             ("prefill factor 5000 is outside 0", "--prefill-factors", 5000),
+            ("prefill factor nan is outside 0…512; it must be a number above 0", "--prefill-factors", "nan"),
             ("give larger factors", "--target-sparsity", "decode=0.5", "--decode-factors", "1e-9")]:
         hopskip.fails(2, message, *calibrate(text_file, path, *args))
     hopskip.fails(1, "cannot write", *calibrate(text_file, tmp_path / "missing" / "profile.json"))

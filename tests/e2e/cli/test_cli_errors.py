@@ -14,6 +14,21 @@ USAGE = [
     ([*RUN, "--temprature", "3"], "did you mean '--temperature'?"),
     ([*RUN, "extra"], "'extra' means nothing"),
     ([*RUN, "--threads", "abc"], "--threads = abc"),
+    ([*RUN, "--top-k", "3000000000"], "--top-k = 3000000000: no number, or too large a one"),
+    ([*RUN, "-n", "99999999999999999999"], "is not a whole number, or too large"),
+    ([*RUN, "--seed", "-1"], "'-1' is not a whole number from 0 to"),
+    ([*RUN, "--frobnicate=3"], "'--frobnicate' means nothing"),
+    ([*RUN, "--top-p", "2"], "top_p is 2"),
+    (["chat", "smollm2-135m", "--temp", "-1"], "temperature is -1"),
+    (["chat", "smollm2-135m", "--top-p", "2"], "top_p is 2"),
+    (["chat", "smollm2-135m", "-n", "-3"], "max_tokens is -3"),
+    (["chat", "smollm2-135m", "--stop", ""], "stop string is empty"),
+    (["run", "smollm2-135m", "-p"], "--prompt: a value is missing"),
+    ([*RUN, "-p", "ho"], "--prompt: given more than once"),
+    (["info", "--threads", "9999"], "threads is 9999"),
+    (["bench", "prefill", "smollm2-135m", "--set", "sparse_attention_config.threshold_scale_factor=3"], "--skip says which factors"),
+    (["info", "--kv-dtype", "bogus"], "no dtype 'bogus' for the KV cache"),
+    (["calibrate", "smollm2-135m", "--text", "x", "-o", "y", "--target-sparsity", "nan"], "target_sparsity for prefill is nan"),
     ([*RUN, "--threads", "-1"], "threads is -1"),
     ([*RUN, "--chunk", "0"], "--chunk"),
     ([*RUN, "--ctx", "-4"], "--ctx: Value -4"),
@@ -31,6 +46,11 @@ USAGE = [
     ([*RUN, "--set", "threads"], "give KEY=VALUE"),
     ([*RUN, "--set", "treads=2"], "did you mean 'threads'?"),
     (["eval", "smollm2-135m", "nonsense", "--text", "x"], "nonsense"),
+    (["run", "smollm2-135m", "-f", ""], "--file: the name is empty"),
+    ([*RUN, "--stats", ""], "--stats: the name is empty"),
+    ([*RUN, "--config", ""], "--config: the name is empty"),
+    (["calibrate", "smollm2-135m", "--text", "", "-o", "x"], "--text: the name is empty"),
+    (["eval", "smollm2-135m", "ppl", "--text", "x", "-o", ""], "--output: the name is empty"),
     (["bench", "prefil"], "did you mean 'prefill'?"),
 ]
 
@@ -43,6 +63,7 @@ USAGE_WITH_MODEL = [
     (["--stop", ""], "stop string is empty"),
     (["--ctx", "999999"], "999999"),
     (["--ctx", "20"], "too long for a context of 20"),
+    (["--ctx", "20"], "raise the context (--ctx, at most 8192)"),
 ]
 
 
@@ -66,8 +87,12 @@ def test_files_that_are_not_there(hopskip, tmp_path):
     missing = tmp_path / "missing"
     hopskip.fails(1, f"no such file: {missing}", "run", "smollm2-135m", "-f", missing)
     hopskip.fails(1, f"no such file: {missing}", *RUN, "--config", missing)
+    hopskip.fails(1, f"no such file: {missing}", "bench", "prefill", "smollm2-135m", "--text", missing)
     hopskip.fails(1, f"cannot write {missing}/x.json", *RUN, "--stats", missing / "x.json")
     hopskip.fails(2, "is a folder", "run", "smollm2-135m", "-f", tmp_path)
+    text = tmp_path / "text.txt"
+    text.write_text("some words")
+    hopskip.fails(1, f"cannot make the folder {text}/x: ", "eval", "smollm2-135m", "ppl", "--text", text, "-o", text / "x")
 
 
 def test_models_that_are_not_there(hopskip, tmp_path):
@@ -87,8 +112,21 @@ def test_devices_that_cannot_do_it(hopskip, model):
     hopskip.fails(1, "K and V in fp8: use bf16 or f16, or a GPU", *RUN, "--kv-dtype", "fp8")
 
 
+def test_what_the_machine_has_no_memory_for(hopskip, model):
+    hopskip.fails(1, "a KV cache of 1073741824 tokens", *RUN, "--kv-tokens", 1 << 30)
+    hopskip.fails(1, "GB of memory to give; take a shorter context (--ctx), fewer kv_tokens (--kv-tokens)", *RUN, "--kv-tokens", 1 << 30)
+
+
+def test_a_prompt_that_the_kv_cache_bounds(hopskip, model, long_text):
+    hopskip.fails(2, "too long for a KV cache of 128 tokens: shorten it, or raise kv_tokens (--kv-tokens)", "run", "smollm2-135m", "-f",
+                  "-", "--kv-tokens", 100, stdin=long_text)
+
+
 def test_profile_that_is_missing(hopskip, model, tmp_path):
     hopskip.fails(1, "missing.json", *RUN, "--target-sparsity", "0.5", "--profile", tmp_path / "missing.json")
+    bad = tmp_path / "bad.json"
+    bad.write_text("{bad")
+    hopskip.fails(1, f"{bad}: no valid JSON (at byte 2 of 4)", *RUN, "--target-sparsity", "0.5", "--profile", bad)
 
 
 @pytest.mark.parametrize("size", [0, 3, 24, 5000, 2_000_000])

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-KEYS = ["model", "device", "prompt_tokens", "generated_tokens", "ttft_s", "prefill_tokens_per_s", "tpot_s", "text",
+KEYS = ["model", "device", "kv_dtype", "prompt_tokens", "generated_tokens", "ttft_s", "prefill_tokens_per_s", "tpot_s", "text",
         "tokens", "prefill", "decode"]
 PHASE_KEYS = ["threshold_scale_factor", "tiles", "skipped", "sparsity", "per_layer_head"]
 
@@ -16,7 +16,8 @@ def test_greedy_runs_agree_and_stats_have_their_form(hopskip, model, tmp_path):
     again, _ = hopskip.stats(tmp_path, *prompt)
     assert again["tokens"] == stats["tokens"]
     assert list(stats) == KEYS
-    assert stats["model"] == "smollm2-135m"
+    assert stats["model"] == "smollm2-135m" and stats["kv_dtype"] == "bf16"
+    assert ", KV cache bf16\n" in done.err
     assert stats["generated_tokens"] == len(stats["tokens"]) == 12
     assert 0 < stats["tpot_s"] < stats["ttft_s"] + 10
     assert done.out == stats["text"] + "\n"
@@ -106,6 +107,15 @@ def test_seed(hopskip, model, tmp_path):
     assert tokens(1) == tokens(1) != tokens(2)
 
 
+def test_sampling_flags_that_do_nothing_are_named(hopskip, model):
+    prompt = ["run", "smollm2-135m", "-p", "hi", "-n", 1]
+    done = hopskip(*prompt, "--seed", 3, "--top-p", 0.5)
+    assert done.err.startswith("note     temperature is 0, which always takes the likeliest token: --top-p, --seed do nothing")
+    assert "does nothing" in hopskip(*prompt, "--min-p", 0.1).err
+    for words in ([], ["--repeat-penalty", 1.1], ["--seed", 3, "--temp", 0.5]):
+        assert "nothing" not in hopskip(*prompt, *words).err
+
+
 def test_chat(hopskip, model):
     done = hopskip("chat", "smollm2-135m", "-n", 6, stdin="/help\nhi\n/stats\n/reset\nhi\n/exit\nnever read\n")
     assert done.code == 0
@@ -126,6 +136,12 @@ def test_info(hopskip, model):
     else:
         assert re.search("^GPU attention does not run here: (no CUDA device: |this build has no CUDA kernels)", short.out,
                          re.MULTILINE)
+    for args in (["--kv-dtype", "fp8"], ["smollm2-135m", "--kv-dtype", "fp8"]):
+        hopskip.fails(1, "K and V in fp8", "info", "--device", "cpu", *args)
+        told = hopskip("info", "--device", "cpu", *args, "--explain")
+        assert told.code == 0 and "KV cache     fp8 does not run: " in told.out and ("30 layers" in told.out) == (len(args) == 3)
+    examples = hopskip("bench", "--help").out
+    assert all(f"  hopskip bench {name} " in examples for name in ("prefill", "decode", "throughput", "attention"))
     for command in ([], ["run"], ["chat"], ["info"], ["bench"], ["bench", "prefill"], ["eval"]):
         help_text = hopskip(*command, "--help")
         assert help_text.code == 0 and "Usage:" in help_text.out
@@ -140,7 +156,14 @@ def test_bench(hopskip, model, tmp_path):
         rows = list(csv.DictReader(path.open()))
         assert [(row["ctx"], row["factor"]) for row in rows] == [("64", "0"), ("64", "10"), ("128", "0"), ("128", "10")]
         assert all(float(row["tokens/s"]) > 0 for row in rows)
-        assert len(done.out.splitlines()) == 5
+        assert list(rows[0])[-2:] == ["kv_dtype", "seed"] and {row["kv_dtype"] for row in rows} == {"bf16"}
+        assert len(done.out.splitlines()) == 5 and "KV cache bf16" in done.err
+    done = hopskip("bench", "prefill", "--ctx", "64,512", "smollm2-135m", "--skip", 10, "--repeat", 1, "--kv-tokens", 128)
+    assert done.code == 0, done.err
+    fits, does_not = (line.split() for line in done.out.splitlines()[1:])
+    assert fits[-1] == "-" != fits[2] and does_not == ["512", "10", "-", "-", "-", "-"]
+    assert "ctx 512: 512 tokens do not fit the KV cache of 128 (--kv-tokens)" in done.err
+    assert "speed-up is against the dense run: --skip 0,… makes one" in done.err
 
 
 def test_bench_attention(hopskip):
@@ -149,6 +172,9 @@ def test_bench_attention(hopskip):
     header, dense, sparse = done.out.splitlines()
     assert "0.0 %" in dense and header.split()[:3] == ["ctx", "cold", "ms"]
     hopskip.fails(2, "--cold", "bench", "attention", "--cold", "2")
+    hopskip.fails(1, "of memory to give: take fewer keys (--ctx) or heads", "bench", "attention", "--device", "cpu", "--ctx", 1 << 24,
+                  "--phase", "decode", "--heads", 1024, "--kv-heads", 1024)
+    hopskip.fails(2, "'nan' is not a number from 0 to 1", "bench", "attention", "--cold", "0,nan")
     hopskip.fails(2, "3", "bench", "attention", "--heads", "4", "--kv-heads", "3")
     hopskip.fails(1, "--device cuda:99: no ", "bench", "attention", "--device", "cuda:99")
     hopskip.fails(2, "cuda:N", "bench", "attention", "--device", "gpu")
@@ -169,4 +195,6 @@ def test_eval(hopskip, model, tmp_path, long_text):
     assert sparse["perplexity"] == pytest.approx(dense["perplexity"], rel=0.2)
     assert dense["decode"]["tokens"] == 11 and dense["decode"]["tiles"] > 0
     assert len((tmp_path / "report/ppl.csv").read_text().splitlines()) == 3
+    assert (tmp_path / "report/ppl.csv").read_text().splitlines()[1].endswith(",bf16") and report["kv_dtype"] == "bf16"
+    hopskip.fails(2, "windows is 0", "eval", "smollm2-135m", "ppl", "--text", text, "--windows", 0)
     hopskip.fails(2, "windows of 4096", "eval", "smollm2-135m", "ppl", "--text", text, "--length", 4096)

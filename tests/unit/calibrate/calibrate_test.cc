@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "support/error_matchers.h"
 #include "support/tiny_text_model.h"
 
@@ -35,6 +37,8 @@ TEST_F(CalibrateTest, RefusesWhatDoesNotFit) {
   expect("target sparsity for decode is 0.99", {.target = {0.5, 0.99}, .factors = factors});
   expect("prefill factor 300 is outside 0…128", {.factors = {{300}, {1}}});
   expect("decode factor 0 is outside 0…128", {.factors = {{1}, {0}}});
+  expect("decode factor nan is outside 0…128; it must be a number", {.factors = {{1}, {NAN}}});
+  expect("windows is 0", {.windows = 0, .factors = factors});
 }
 
 TEST_F(CalibrateTest, SaysWhereNothingIsSkipped) {

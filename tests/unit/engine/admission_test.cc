@@ -48,5 +48,30 @@ TEST(KvConfig, AGivenSizeIsTakenAnywhere) {
   EXPECT_EQ(kv_config(options, model(), kPageBytes).num_pages, 2);
 }
 
+TEST(LengthLimit, NamesWhatBoundsAPrompt) {
+  struct Case {
+    EngineOptions options;
+    int64_t kv_capacity, tokens;
+    const char* text;
+  };
+  for (const Case& c : {
+           Case{{.context = 64},
+                64,
+                64,
+                "a context of 64: shorten it, or raise the context (--ctx, at most 1000)"},
+           Case{{}, 1024, 1000, "a context of 1000: shorten it, the model allows no more"},
+           Case{{.kv_tokens = 128},
+                128,
+                128,
+                "a KV cache of 128 tokens: shorten it, or raise kv_tokens (--kv-tokens)"},
+           Case{{.context = 100, .kv_tokens = 64}, 64, 64, "or raise kv_tokens (--kv-tokens)"},
+           Case{{}, 640, 640, "a KV cache of 640 tokens: shorten it, or make room for more"},
+       }) {
+    const LengthLimit limit = length_limit(c.options, c.kv_capacity, model().max_position);
+    EXPECT_EQ(limit.tokens, c.tokens);
+    EXPECT_NE(limit.too_long(2000).find(c.text), std::string::npos) << limit.too_long(2000);
+  }
+}
+
 }  // namespace
 }  // namespace hopskip

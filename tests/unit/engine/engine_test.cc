@@ -123,7 +123,7 @@ TEST_F(EngineTest, EndsWhereTheContextEnds) {
 TEST_F(EngineTest, RefusesWhatCannotRun) {
   Engine engine = make({.context = 64});
   EXPECT_ERROR(kInvalid, "prompt is empty", engine.add(greedy({}, 1)));
-  EXPECT_ERROR(kInvalid, "the prompt has 64 tokens, but the context holds 64",
+  EXPECT_ERROR(kInvalid, "the prompt has 64 tokens, which is too long for a context of 64",
                engine.add(greedy(some_tokens(64), 1)));
   EXPECT_NO_THROW(engine.add(greedy(some_tokens(64), 0)));
   EXPECT_ERROR(kInvalid, "token 48", engine.add(greedy({48}, 1)));
@@ -134,7 +134,7 @@ TEST_F(EngineTest, RefusesWhatCannotRun) {
     request.threshold_scale_factor.decode = factor;
     EXPECT_ERROR(kInvalid, "decode threshold scale factor", engine.add(request));
   }
-  EXPECT_ERROR(kInvalid, "context of 2000 tokens; the model allows 1 to 1024",
+  EXPECT_ERROR(kInvalid, "context (--ctx) of 2000 tokens; the model allows 1 to 1024",
                make({.context = 2000}));
   EXPECT_ERROR(kInvalid, "chunk_tokens", make({.chunk_tokens = 3, .max_sequences = 4}));
 }

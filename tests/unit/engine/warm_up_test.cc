@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "kernels/reference/reference_backend.h"
+#include "support/error_matchers.h"
 #include "support/forwarding_backend.h"
 #include "support/tiny_model.h"
 
@@ -43,6 +46,36 @@ TEST(WarmUp, NothingRunsWhereTheSizeIsKnown) {
   backend.memory = 20 * kPageBytes;
   EXPECT_EQ(Engine(model.checkpoint(), backend, {.kv_tokens = 640}).stats().kv_pages, 10);
   EXPECT_EQ(backend.largest_step, 0);
+}
+
+// The reference on a machine that has no memory for more than a page.
+class SmallHostBackend : public ForwardingBackend {
+ public:
+  SmallHostBackend()
+      : ForwardingBackend(std::make_unique<ReferenceBackend>(BackendOptions{.threads = 1})) {}
+  HostBytes host_bytes(std::span<const TensorView>, const KvConfig& kv) const override {
+    return {.kv_cache = kv.num_pages > 1 ? std::numeric_limits<int64_t>::max() : 0};
+  }
+  std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
+    pages = config.num_pages;
+    KvConfig small = config;
+    small.num_pages = 1;
+    return ForwardingBackend::make_kv_storage(small);
+  }
+
+  int64_t pages = 0;
+};
+
+TEST(WarmUp, OnTheHostASizeThatIsGivenMustFitAndAnOpenOneIsWhatFits) {
+  test::TinyModel model;
+  SmallHostBackend backend;
+  for (const EngineOptions& given : {EngineOptions{.context = 128}, {.kv_tokens = 128}}) {
+    EXPECT_ERROR(ErrorCode::kOutOfMemory, "a KV cache of 128 tokens",
+                 Engine(model.checkpoint(), backend, given));
+  }
+  EXPECT_EQ(backend.pages, 0);
+  const Engine engine(model.checkpoint(), backend);
+  EXPECT_GE(backend.pages, 1);
 }
 
 }  // namespace

@@ -69,6 +69,28 @@ TEST(Backends, AnInstructionSetIsNeverIgnored) {
   EXPECT_NE(message.find("'avx2' is for the cpu"), std::string::npos) << message;
 }
 
+TEST(Backends, OnTheHostSayWhatTheyTakeOfItsMemory) {
+  const std::vector<std::byte> bytes(4096);
+  const TensorView plain{bytes.data(), DType::kBF16, 2, {16, 32}};
+  const TensorView vector{bytes.data(), DType::kF32, 1, {32}};
+  const TensorView packed{bytes.data(), DType::kQ4_0, 2, {17, 32}};  // two panels of 16 rows
+  TensorView random{nullptr, DType::kBF16, 2, {16, 32}};
+  random.random = RandomTensor{};
+  const KvConfig kv{.num_layers = 2, .num_kv_heads = 3, .head_dim = 64, .num_pages = 5};
+  struct Case {
+    const char* backend;
+    TensorView view;
+    int64_t taken;
+  };
+  for (const Case& c : {Case{"cpu", plain, 0}, Case{"cpu", vector, 32 * 4},
+                        Case{"cpu", packed, 2 * 16 * (32 / 2 + 2)}, Case{"cpu", random, 1024},
+                        Case{"reference", vector, 0}, Case{"reference", random, 1024}}) {
+    const HostBytes taken = make_backend(c.backend)->host_bytes({&c.view, 1}, kv);
+    EXPECT_EQ(taken.weights, c.taken) << c.backend;
+    EXPECT_EQ(taken.kv_cache, 5 * int64_t{2} * 2 * 3 * 64 * 64 * 2);
+  }
+}
+
 TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
   HostWorkspace workspace;
   const Matrix a = workspace.allocate(3, 5);
@@ -86,6 +108,8 @@ TEST(HostWorkspace, MatricesAreApartAndMemoryIsReused) {
     workspace.reset();
   }
   EXPECT_THROW(workspace.allocate(int64_t{1} << 40, int64_t{1} << 40), Error);
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "let it take fewer tokens (chunk_tokens, --chunk)",
+               workspace.allocate(int64_t{1} << 20, int64_t{1} << 25));  // 141 TB
 }
 
 TEST(ReferenceBackend, ComputesWhatAHandDoes) {

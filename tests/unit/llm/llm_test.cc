@@ -192,6 +192,21 @@ TEST(Llm, GeneratesOverAnFp8Cache) {
   EXPECT_EQ(output.tokens, llm.generate("hello", kShort).tokens);
 }
 
+TEST(Llm, ParametersCanBeCheckedWithoutAModel) {
+  EXPECT_NO_THROW(validate(GenerateParams{}));
+  const auto bad = [](auto change) {
+    GenerateParams params;
+    change(params);
+    return params;
+  };
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "max_tokens is -1",
+               validate(bad([](GenerateParams& p) { p.max_tokens = -1; })));
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "top_p is 2",
+               validate(bad([](GenerateParams& p) { p.sampling.top_p = 2.0; })));
+  EXPECT_ERROR(ErrorCode::kInvalidArgument, "a stop string is empty",
+               validate(bad([](GenerateParams& p) { p.stop = {""}; })));
+}
+
 TEST_F(LlmTest, RefusesBadOptions) {
   const auto open = [&](auto change) {
     LLMOptions bad = options();

@@ -94,6 +94,58 @@ TEST_F(ModelsTest, AsksForRoomForWhatItWillLoad) {
                load_model(tiny.checkpoint(), full));
 }
 
+// A host backend on which everything is larger than any machine.
+class HugeOnHost final : public ForwardingBackend {
+ public:
+  explicit HugeOnHost(HostBytes bytes)
+      : ForwardingBackend(make_backend("reference", {.threads = 1})), bytes_(bytes) {}
+  HostBytes host_bytes(std::span<const TensorView>, const KvConfig&) const override {
+    return bytes_;
+  }
+  WeightPtr load(const TensorView&) override {
+    ADD_FAILURE() << "a weight is loaded";
+    return nullptr;
+  }
+
+ private:
+  HostBytes bytes_;
+};
+
+TEST_F(ModelsTest, WhatTheHostHasNoRoomForIsRefusedBeforeItIsLoaded) {
+  constexpr int64_t kPetabyte = 1'000'000'000'000'000;
+  test::TinyModel tiny(test::tiny_config());
+  const KvConfig kv{.num_layers = 1, .num_kv_heads = 1, .head_dim = 64, .num_pages = 3};
+  HugeOnHost weights({.weights = kPetabyte, .kv_cache = kPetabyte});
+  EXPECT_ERROR(ErrorCode::kOutOfMemory,
+               "tiny: the weights need 1000000.0 GB and a KV cache of 192 tokens 1000000.0 GB",
+               load_model(tiny.checkpoint(), weights, {}, kv));
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "fewer --layers",
+               load_model(tiny.checkpoint(), weights, {}, kv));
+  HugeOnHost cache({.weights = 1, .kv_cache = kPetabyte});
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "a shorter context (--ctx), fewer kv_tokens (--kv-tokens)",
+               load_model(tiny.checkpoint(), cache, {}, kv));
+}
+
+TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
+  class OnCpu final : public ForwardingBackend {
+   public:
+    OnCpu() : ForwardingBackend(make_backend("cpu", {.threads = 1})) {}
+    WeightPtr load(const TensorView&) override {
+      ADD_FAILURE() << "a weight is loaded";
+      return nullptr;
+    }
+  };
+  OnCpu cpu;
+  test::TinyModel tiny(test::tiny_config());
+  EXPECT_ERROR(ErrorCode::kUnsupported, "K and V in fp8",
+               load_model(tiny.checkpoint(), cpu, {},
+                          {.num_layers = 1,
+                           .num_kv_heads = 1,
+                           .head_dim = 64,
+                           .dtype = DType::kF8E4M3,
+                           .num_pages = 3}));
+}
+
 TEST_F(ModelsTest, TellsHowMuchIsLoaded) {
   for (const ModelConfig& config : {test::tiny_config(), test::tiny_moe_config()}) {
     test::TinyModel tiny(config);

@@ -1,0 +1,83 @@
+#include "base/host_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace hopskip {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kKiB = 1024;
+constexpr int64_t kGiB = int64_t{1} << 30;
+
+// A folder that is laid out like /.
+class Root {
+ public:
+  Root() : path_(fs::path(testing::TempDir()) / "host_memory_root") { fs::remove_all(path_); }
+  ~Root() { fs::remove_all(path_); }
+  Root(const Root&) = delete;
+  Root& operator=(const Root&) = delete;
+
+  void write(const std::string& file, const std::string& text) const {
+    fs::create_directories((path_ / file).parent_path());
+    std::ofstream(path_ / file) << text;
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+TEST(HostMemory, IsUnlimitedWhereNothingSays) {
+  const Root root;
+  EXPECT_EQ(available_memory(root.path()), std::numeric_limits<int64_t>::max());
+}
+
+TEST(HostMemory, IsWhatLinuxCallsAvailable) {
+  const Root root;
+  root.write("proc/meminfo", "MemTotal: 9999 kB\nMemFree: 1 kB\nMemAvailable:   4096 kB\n");
+  EXPECT_EQ(available_memory(root.path()), 4096 * kKiB);
+}
+
+TEST(HostMemory, IsNoMoreThanAnyGroupLeaves) {
+  const Root root;
+  root.write("proc/meminfo", "MemAvailable: 4096 kB\n");
+  root.write("proc/self/cgroup", "0::/outer/inner\n");
+  root.write("sys/fs/cgroup/outer/memory.max", "1000000\n");
+  root.write("sys/fs/cgroup/outer/memory.current", "700000\n");
+  root.write("sys/fs/cgroup/outer/inner/memory.max", "max\n");
+  root.write("sys/fs/cgroup/outer/inner/memory.current", "500000\n");
+  EXPECT_EQ(available_memory(root.path()), 300000);
+  // The page cache goes when memory is wanted.
+  root.write("sys/fs/cgroup/outer/memory.stat",
+             "anon 1\ninactive_file 150000\nactive_file 50000\n");
+  EXPECT_EQ(available_memory(root.path()), 500000);
+  root.write("sys/fs/cgroup/outer/memory.current", "5000000\n");
+  EXPECT_EQ(available_memory(root.path()), 0);
+}
+
+TEST(HostMemory, KnowsTheFirstVersionOfGroups) {
+  const Root root;
+  root.write("proc/meminfo", "MemAvailable: 4096 kB\n");
+  root.write("proc/self/cgroup", "7:cpu:/x\n3:memory:/not/visible/in/the/container\n");
+  root.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "900000\n");
+  root.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "400000\n");
+  root.write("sys/fs/cgroup/memory/memory.stat", "total_inactive_file 100000\n");
+  EXPECT_EQ(available_memory(root.path()), 600000);
+}
+
+TEST(HostMemory, SparesSome) {
+  const Root root;
+  root.write("proc/meminfo", "MemAvailable: 1600 kB\n");
+  EXPECT_EQ(spare_memory(root.path()), 1500 * kKiB);
+  root.write("proc/meminfo", "MemAvailable: 104857600 kB\n");
+  EXPECT_EQ(spare_memory(root.path()), 99 * kGiB);
+}
+
+}  // namespace
+}  // namespace hopskip
