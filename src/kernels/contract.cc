@@ -92,6 +92,10 @@ void check_norm_linear(const NormedInput& in, std::span<const LinearTerm> terms)
   check(in.norm != nullptr, kInvalid, "norm_linear: no norm");
   check_rms_norm(in.x, *in.norm, in.y);
   check_linear(in.y, terms);
+  for (const LinearTerm& term : terms) {
+    check(term.y.data != in.x.data, kInvalid,
+          "norm_linear: a product would be written over the input that others are made of");
+  }
 }
 
 void check_norm_gated_linear(const NormedInput& in, const LinearTerm& gate, const LinearTerm& up) {

@@ -18,6 +18,7 @@ class ForwardingBackend : public Backend {
   explicit ForwardingBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   std::string description() const override { return inner_->description(); }
+  int64_t chunk_tokens() const override { return inner_->chunk_tokens(); }
   World world() const override { return inner_->world(); }
   Matrix allocate(int64_t rows, int64_t cols, MatrixKind kind) override {
     return inner_->allocate(rows, cols, kind);

@@ -76,13 +76,19 @@ class RoundingBackend : public ForwardingBackend {
   }
   TensorView rounded(const TensorView& view, bool rounds) {
     std::vector<float>& values = weights_.emplace_back(view.elements());
-    dequantize(view.dtype, view.data, values.data(), view.elements());
+    if (view.random) {
+      std::ranges::transform(random_values(view), values.begin(),
+                             [](bf16 value) { return static_cast<float>(value); });
+    } else {
+      dequantize(view.dtype, view.data, values.data(), view.elements());
+    }
     if (rounds) {
       std::ranges::transform(values, values.begin(), round_bf16);
     }
     TensorView copy = view;
     copy.dtype = DType::kF32;
     copy.data = values.data();
+    copy.random.reset();
     return copy;
   }
 

@@ -141,9 +141,9 @@ PinnedMemory allocate_pinned(size_t bytes, const char* what) {
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     fail(ErrorCode::kOutOfMemory,
-         "{} needs {} of pinned host memory, which the machine has no room for, or the limit of "
-         "locked memory (ulimit -l) forbids",
-         what, size_text(static_cast<int64_t>(bytes)));
+         "no {} of pinned host memory for {}: the machine has no room, or the limit of locked "
+         "memory (ulimit -l) is lower",
+         size_text(static_cast<int64_t>(bytes)), what);
   }
   check_cuda(error, "allocate memory");
   return PinnedMemory(static_cast<std::byte*>(pointer));

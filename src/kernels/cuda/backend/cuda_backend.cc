@@ -44,6 +44,7 @@ enum Operation : uint64_t {
 };
 
 uint64_t address(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
+uint64_t address(const Weight* w) { return w == nullptr ? 0 : address(cuda_weight(*w).bf16()); }
 
 void check_type(const char* operation, const char* name, Matrix x, DType dtype) {
   check(x.dtype == dtype, kInvalid, "{}: {} is in {}, not {}", operation, name, dtype_name(x.dtype),
@@ -379,8 +380,9 @@ void CudaBackend::rotate_and_append(Step& step, int layer, Matrix q, Matrix k, M
                               .cache_is_fp8 = kv.config().dtype == DType::kF8E4M3,
                               .k_scale = scale.k,
                               .v_scale = scale.v};
-  if (own_->graphs.launches({kRotateAppend, address(args.q), address(args.k), address(args.k_cache),
-                             address(args.q_norm), address(args.inv_freq)})) {
+  if (own_->graphs.launches({kRotateAppend, address(args.q), address(args.k), address(args.v),
+                             address(args.k_cache), address(args.q_norm), address(args.k_norm),
+                             address(args.inv_freq)})) {
     launch_rotate_append(args, own_->stream.get());
   }
 }
@@ -543,7 +545,7 @@ void CudaBackend::norm_linear(const NormedInput& in, std::span<const LinearTerm>
   for (const LinearTerm& term : terms) {
     launches = own_->graphs.launches({kNormLinear, address(in.x.data), address(in.norm),
                                       static_cast<uint64_t>(in.x.rows), address(term.w),
-                                      address(term.y.data)});
+                                      address(term.bias), address(term.y.data)});
   }
   if (launches) {
     const DeviceScope scope(device_);
@@ -564,7 +566,8 @@ void CudaBackend::norm_gated_linear(const NormedInput& in, const LinearTerm& gat
     rms_norm(in.x, *in.norm, in.eps, in.y);
   }
   if (own_->graphs.launches({kNormGatedLinear, address(in.x.data), address(in.norm),
-                             static_cast<uint64_t>(in.x.rows), address(gate.w),
+                             address(in.y.data), static_cast<uint64_t>(in.x.rows), address(gate.w),
+                             address(up.w), address(gate.bias), address(up.bias),
                              address(gate.y.data)})) {
     const DeviceScope scope(device_);
     own_->linear.gated(in, gate, up, own_->stream.get());
@@ -584,8 +587,10 @@ void CudaBackend::norm_moe(const NormedInput& in, const Weight& router, Matrix l
   const DeviceScope scope(device_);
   own_->moe.reserve(in.x.rows, in.x.cols, w.down->cols(), logits.cols, routing.top_k,
                     own_->workspace);
-  if (own_->graphs.launches({kNormMoe, address(in.x.data), address(&router), address(w.gate),
-                             static_cast<uint64_t>(in.x.rows)})) {
+  if (own_->graphs.launches({kNormMoe, address(in.x.data), address(in.norm),
+                             static_cast<uint64_t>(in.x.rows), address(&router),
+                             address(logits.data), address(w.gate), address(w.up), address(w.down),
+                             static_cast<uint64_t>(routing.top_k)})) {
     own_->moe.few(in, router, logits, w, routing, own_->stream.get());
   }
 }

@@ -1,6 +1,6 @@
-// The backend for NVIDIA GPUs from compute capability 8.0 on: activations, K and V in BF16, the
-// residual stream and logits in F32. Operations are launched on one stream; a step that decodes
-// only is padded, captured and replayed (step_graphs.h).
+// The backend for NVIDIA GPUs from compute capability 8.0 on: activations in BF16, K and V
+// in BF16 or FP8, the residual stream and logits in F32. Operations are launched on one stream; a
+// step that decodes only is padded, captured and replayed (step_graphs.h).
 #ifndef HOPSKIP_KERNELS_CUDA_BACKEND_CUDA_BACKEND_H_
 #define HOPSKIP_KERNELS_CUDA_BACKEND_CUDA_BACKEND_H_
 

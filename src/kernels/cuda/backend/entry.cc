@@ -10,6 +10,16 @@ namespace {
 
 constexpr int kOldestCapability = 80;
 
+// Empty: it is not.
+std::string why_too_old(int device) {
+  const int capability = cuda::gpu_properties(device).compute_capability;
+  return capability >= kOldestCapability
+             ? ""
+             : fmt::format("compute capability {}.{} of CUDA device {} is below {}.{}",
+                           capability / 10, capability % 10, device, kOldestCapability / 10,
+                           kOldestCapability % 10);
+}
+
 }  // namespace
 
 std::string why_no_cuda_backend(const BackendOptions& options) {
@@ -31,13 +41,8 @@ std::string why_no_cuda_backend(const BackendOptions& options) {
         "no CUDA device {}: this machine has {}", options.device,
         gpus.count == 1 ? "cuda:0 only" : fmt::format("cuda:0 to cuda:{}", gpus.count - 1));
   }
-  const int capability = cuda::gpu_properties(options.device).compute_capability;
-  if (capability < kOldestCapability) {
-    return fmt::format("compute capability {}.{} of CUDA device {} is below {}.{}", capability / 10,
-                       capability % 10, options.device, kOldestCapability / 10,
-                       kOldestCapability % 10);
-  }
-  return cuda::why_no_cublas_lt();
+  const std::string too_old = why_too_old(options.device);
+  return too_old.empty() ? cuda::why_no_cublas_lt() : too_old;
 }
 
 std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
@@ -45,6 +50,9 @@ std::unique_ptr<Backend> make_cuda_backend(const BackendOptions& options) {
 }
 
 std::vector<std::pair<std::string, std::string>> cuda_backend_parts(int device) {
+  if (const std::string reason = why_too_old(device); !reason.empty()) {
+    return {{"does not run", reason}};
+  }
   const std::string library = cuda::cublas_lt_name();
   const bool has_wgmma = cuda::gpu_properties(device).compute_capability == 90;
   return {

@@ -21,7 +21,7 @@ __device__ inline TermRow term_row(const GemvArgs& args, int unit) {
 }
 
 template <bool kGated, bool kNormed>
-__global__ void __launch_bounds__(kStreamThreads)
+__global__ void __launch_bounds__(kStreamThreads, 1)
     gemv(const __grid_constant__ GemvArgs args, const __grid_constant__ StreamShape shape) {
   __shared__ StreamShared s;
   __shared__ NormShared s_norm;

@@ -25,7 +25,7 @@ __device__ inline void choose(const MoeFewArgs& args, Choices& s_choices) {
 
 // products = silu(gate · x) · (up · x) of the experts that the tokens have chosen. A unit is a
 // pair's row.
-__global__ void __launch_bounds__(kStreamThreads)
+__global__ void __launch_bounds__(kStreamThreads, 1)
     moe_few_up(const __grid_constant__ MoeFewArgs args, const __grid_constant__ StreamShape shape) {
   __shared__ StreamShared s;
   __shared__ NormShared s_norm;
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kStreamThreads)
 
 // x += weighted sum over a token's experts of down · products. A unit is a token's row; its
 // segments are the experts'.
-__global__ void __launch_bounds__(kStreamThreads)
+__global__ void __launch_bounds__(kStreamThreads, 1)
     moe_few_down(const __grid_constant__ MoeFewArgs args,
                  const __grid_constant__ StreamShape shape) {
   __shared__ StreamShared s;

@@ -1,7 +1,5 @@
 // A CTA has 16 or 32 weight rows of one term, gated: 16 of each; see common/skinny_product.cuh. Its
 // first loads of weights, which no kernel writes, run while the kernel before ends.
-#include <algorithm>
-
 #include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/common/silu.cuh"
 #include "kernels/cuda/common/skinny_product.cuh"
@@ -11,6 +9,7 @@
 namespace hopskip::cuda {
 namespace smxx {
 
+static_assert(kGemvMaxTokens == kSkinnyMaxTokens);
 constexpr int kMultiprocessors = 132;  // of most GPUs at hand; a guide for the size of CTAs
 
 template <int kTiles, int kGroups, bool kGated, bool kNormed>

@@ -10,30 +10,6 @@ constexpr int kThreads = 256;
 // A thread has so many loads of 16 bytes on their way at once.
 constexpr int kChunksAtOnce = 2;
 
-struct Fp8 {
-  uint8_t bits;
-};
-
-// Of eight elements what the cache stores. A division for each would cost more than the memory
-// does: that is r · (1 / scale).
-__device__ inline uint2 convert(const float (&r)[kChunk], float inverse) {
-  float scaled[kChunk];
-  HOPSKIP_UNROLL
-  for (int i = 0; i < kChunk; ++i) {
-    scaled[i] = r[i] * inverse;
-  }
-  return pack_e4m3(scaled);
-}
-
-__device__ inline void write_line(__nv_bfloat16* g, uint4 line, float /*inverse*/) {
-  *reinterpret_cast<uint4*>(g) = line;
-}
-__device__ inline void write_line(Fp8* g, uint4 line, float inverse) {
-  float r[kChunk];
-  unpack_bf16(line, r);
-  *reinterpret_cast<uint2*>(g) = convert(r, inverse);
-}
-
 __device__ inline void write_element(__nv_bfloat16* g, __nv_bfloat16 value, float /*inverse*/) {
   *g = value;
 }
@@ -114,7 +90,7 @@ void launch_kv_append(const KvAppendArgs& args, CudaStream stream) {
   const dim3 block(along, smxx::kThreads / along);
   const dim3 grid(grid_for(args.tokens, static_cast<int>(block.y)), 2);
   if (args.cache_is_fp8) {
-    smxx::launch_for<smxx::Fp8>(args, lines, grid, block, stream);
+    smxx::launch_for<Fp8>(args, lines, grid, block, stream);
   } else {
     smxx::launch_for<__nv_bfloat16>(args, lines, grid, block, stream);
   }

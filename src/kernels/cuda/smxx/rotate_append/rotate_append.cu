@@ -13,24 +13,6 @@ namespace smxx {
 constexpr int kThreads = 256;
 constexpr int kEnoughCtas = 512;
 
-struct Fp8 {
-  uint8_t bits;
-};
-
-// A line of eight BF16 values as the cache stores them.
-__device__ inline void write_line(__nv_bfloat16* g, uint4 line, float /*inverse*/) {
-  *reinterpret_cast<uint4*>(g) = line;
-}
-__device__ inline void write_line(Fp8* g, uint4 line, float inverse) {
-  float r[kChunk];
-  unpack_bf16(line, r);
-  HOPSKIP_UNROLL
-  for (float& value : r) {
-    value *= inverse;
-  }
-  *reinterpret_cast<uint2*>(g) = pack_e4m3(r);
-}
-
 template <typename Cache, int kLanes>
 __global__ void __launch_bounds__(kThreads)
     rotate_append(const __grid_constant__ RotateAppendArgs args, float k_inverse, float v_inverse) {
@@ -129,7 +111,7 @@ void launch_rotate_append(const RotateAppendArgs& args, CudaStream stream) {
     return;
   }
   if (args.cache_is_fp8) {
-    smxx::launch_for<smxx::Fp8>(args, stream);
+    smxx::launch_for<Fp8>(args, stream);
   } else {
     smxx::launch_for<__nv_bfloat16>(args, stream);
   }
