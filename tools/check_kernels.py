@@ -28,6 +28,9 @@ PROMISES = {
     "sm90::grouped_gemm": ("HGMMA", "UTMALDG"),
     "sm80::attention_prefill": ("HMMA", "LDGSTS"),
     "sm80::attention_decode": ("HMMA", "LDGSTS"),
+    "sm90::gemv": ("HMMA", "UBLKCP"),
+    "sm90::moe_few_up": ("HMMA", "UBLKCP"),
+    "sm90::moe_few_down": ("HMMA", "UBLKCP"),
     "smxx::grouped_gemv": ("HMMA",),
 }
 USAGE = re.compile(r"^ *Function (\S+):\n *REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", re.MULTILINE)

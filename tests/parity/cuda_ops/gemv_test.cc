@@ -56,6 +56,7 @@ const std::vector<Case> kCases{
     {8, {{1, true, false, false}, {17, false, true, true}}},
     {264, {{33, false, false, true}, {5000, true, true, true}}},
     {14336, {{40, true, true, false}}},
+    {7168, {{2200, true, true, false}}},  // three stages of the weight stream at 8 tokens
 };
 
 // One term's results and what was there before them.
@@ -190,7 +191,7 @@ TEST_P(CudaOpsDenseGemv, Gated) {
   struct Shape {
     int in, out;
   };
-  for (const auto& [in, out] : {Shape{4096, 1000}, Shape{256, 512}, Shape{40, 17}}) {
+  for (const auto& [in, out] : {Shape{4096, 1000}, Shape{256, 2500}, Shape{40, 17}}) {
     for (const int tokens : {1, 5, 13, 32}) {
       if (!takes(tokens, in)) {
         continue;

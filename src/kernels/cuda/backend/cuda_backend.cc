@@ -576,7 +576,7 @@ void CudaBackend::norm_gated_linear(const NormedInput& in, const LinearTerm& gat
 
 void CudaBackend::norm_moe(const NormedInput& in, const Weight& router, Matrix logits,
                            const ExpertWeights& w, const MoeRouting& routing) {
-  if (!CudaLinear::takes_norm(in) || !CudaLinear::takes(in.y) || !CudaMoe::takes_few(in.x.rows)) {
+  if (!CudaLinear::takes_norm(in) || !CudaMoe::takes_few(in.x.rows)) {
     Backend::norm_moe(in, router, logits, w, routing);
     return;
   }

@@ -16,8 +16,8 @@ namespace hopskip::cuda {
 namespace {
 
 // From this many rows an expert on, on average, blocks of 128 rows are worth their padding. The
-// other kernel reads an expert's weights once for each 32 rows.
-constexpr int64_t kBlockwiseRows = 64;
+// other kernel reads an expert's weights once for each 32 rows (docs/kernels/gpu_ops.md).
+constexpr int64_t kBlockwiseRows = 32;
 constexpr int64_t kMostExperts = 256;  // of moe_route and moe_permute
 constexpr int64_t kMostChoices = 32;
 

@@ -1,9 +1,14 @@
 // Kernels that start while the one before them in the stream still runs (CUDA's programmatic
 // dependent launch, Hopper and later): they fetch what no kernel writes, such as weights, and wait
-// before they touch anything else. Every such kernel calls wait_for_previous() in every thread,
-// whether it needs the result or not: the kernel after it relies on all that came before.
+// before they touch what the kernel before writes. Every such kernel calls wait_for_previous(): in
+// some thread of each CTA at least, whether it needs the result or not, and in each thread that
+// does. Data of the kernel before must not be read through __ldg: it changes while this kernel
+// lives.
 //
-// Data of the kernel before must not be read through __ldg: it changes while this kernel lives.
+// A kernel lets the next one start behind its own wait, in no other place. So when a kernel starts,
+// all that came before the kernel before it has ended, and may be read before the wait; through L2
+// (__ldcg), for L1 may know it from earlier. Where the kernel before may be anybody's, only what no
+// kernel writes may be read: a plan that was copied, for instance.
 #ifndef HOPSKIP_KERNELS_CUDA_COMMON_OVERLAP_CUH_
 #define HOPSKIP_KERNELS_CUDA_COMMON_OVERLAP_CUH_
 

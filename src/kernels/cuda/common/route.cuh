@@ -24,7 +24,7 @@ __device__ inline float ranked_float(uint32_t rank) {
 
 // By a whole warp. logits [experts], experts ≤ 256; ids, weights [k], k ≤ 32: the largest logits
 // first, of equal ones the lower expert, and their softmax over all experts, renormalised over the
-// k chosen. A NaN loses to every number.
+// k chosen. A NaN counts as −inf.
 __device__ inline void route_token(const float* logits, int experts, int k, bool renormalise,
                                    int32_t* ids, float* weights) {
   constexpr int kHeld = kMaxRouteExperts / 32;  // logits of a lane: expert lane + 32 · i

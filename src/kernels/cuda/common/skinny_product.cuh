@@ -16,6 +16,7 @@
 #include "kernels/cuda/common/chunk.cuh"
 #include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/reduce.cuh"
+#include "kernels/cuda/common/weight_stream.h"
 #include "kernels/cuda/ptx/sm80.cuh"
 
 namespace hopskip::cuda {
@@ -44,9 +45,8 @@ struct GlobalTokens {
   }
 };
 
-// Up to 8 tokens in shared memory, rows kSharedTokenPad elements longer than they are: no bank
-// conflicts. prepare() fills it and is called when the loads of the first weights have begun.
-inline constexpr int kSharedTokenPad = 32;
+// Up to 8 tokens in shared memory, rows kSharedTokenPad elements longer than they are. prepare()
+// fills it and is called when the loads of the first weights have begun.
 template <typename Prepare>
 struct SharedTokens {
   static constexpr bool kInRegisters = false;

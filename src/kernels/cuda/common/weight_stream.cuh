@@ -55,6 +55,12 @@ struct WeightStream {
   StreamShared& s;
   uint8_t* ring;  // shared, [stages][kStreamRows][kStreamRowBytes]
 
+  // What lies behind the ring: [tokens][segments · in], rows s_x_stride() elements apart.
+  __device__ __nv_bfloat16* s_x() const {
+    return reinterpret_cast<__nv_bfloat16*>(ring + shape.stages * kStreamStageBytes);
+  }
+  __device__ int s_x_stride() const { return shape.segments * shape.in + kSharedTokenPad; }
+
   // By the whole CTA.
   __device__ void begin() const {
     if (threadIdx.x == 0) {
@@ -68,15 +74,14 @@ struct WeightStream {
   }
 
   // By the producers' warps. row_of(unit, matrix, segment): where the row's stretch begins; matrix:
-  // 0, or 1 for up. waits: whether it waits for the previous kernel itself, when the ring is full.
+  // 0, or 1 for up. They need not wait for the previous kernel: the consumers do.
   template <typename RowOf>
-  __device__ void produce(bool waits, const RowOf& row_of) const {
+  __device__ void produce(const RowOf& row_of) const {
     const int lane = static_cast<int>(threadIdx.x % 32);
     const uint64_t policy = ptx::evict_first_policy();
     const int end = shape.end();
     int stage = 0;
     uint32_t phase = 0;
-    int before_wait = waits ? shape.stages : -1;
     constexpr int kRows = kStreamRows / kStreamProducers;  // of a warp
     const int row = (static_cast<int>(threadIdx.x) - kSkinnyThreads) / 32 * kRows + lane;
     for (int first = shape.begin(); first < end; first += kUnits) {
@@ -86,9 +91,6 @@ struct WeightStream {
       for (int segment = 0; segment < shape.segments; ++segment) {
         const __nv_bfloat16* g_row = mine ? row_of(unit, row / kUnits, segment) : nullptr;
         for (int k = 0; k < shape.in; k += kStreamPiece) {
-          if (before_wait-- == 0) {
-            wait_for_previous();
-          }
           const int bytes = 2 * min(kStreamPiece, shape.in - k);
           ptx::mbarrier_wait(&s.empty[stage], phase ^ 1);
           if (lane == 0) {
@@ -103,22 +105,18 @@ struct WeightStream {
         }
       }
     }
-    if (before_wait >= 0) {
-      wait_for_previous();
-    }
   }
 
-  // By the warps that multiply. s_x [tokens][segments · in], rows x_stride elements apart;
+  // By the warps that multiply, when the tokens are in shared memory.
   // weight(segment, token) is what a segment's product counts; finish(first, count, sum): units
   // [first, first + count) are done, sum(token, tile row) gives their products.
   template <typename Weight, typename Finish>
-  __device__ void consume(const __nv_bfloat16* s_x, int x_stride, int tokens, const Weight& weight,
-                          const Finish& finish) const {
+  __device__ void consume(int tokens, const Weight& weight, const Finish& finish) const {
     const int warp = static_cast<int>(threadIdx.x / 32);
     const int lane = static_cast<int>(threadIdx.x % 32);
     const int g = lane / 4;
     const int t = lane % 4;
-    const __nv_bfloat16* s_token = s_x + min(g, tokens - 1) * x_stride;
+    const __nv_bfloat16* s_token = s_x() + min(g, tokens - 1) * s_x_stride();
     const int end = shape.end();
     int stage = 0;
     uint32_t phase = 0;
@@ -207,23 +205,25 @@ struct WholeRows {
 
 inline constexpr int kStreamThreads = kSkinnyThreads + 32 * kStreamProducers;
 
-// kernel(args, shape): `tokens` rows of segments · in elements each lie behind the ring.
+// kernel(args, shape): `tokens` rows of segments · in elements each lie behind the ring. ctas: 0
+// stands for one on each multiprocessor.
 template <typename Args>
 void launch_stream(std::string_view name, void (*kernel)(Args, StreamShape), const Args& args,
-                   int tokens, int units, int segments, int in, CudaStream stream) {
+                   int tokens, int units, int segments, int in, int ctas, CudaStream stream) {
   const int64_t token_bytes = stream_token_bytes(tokens, int64_t{segments} * in);
   const StreamShape shape{units, segments, in, stream_stages(token_bytes)};
   const int64_t bytes = int64_t{shape.stages} * kStreamStageBytes + token_bytes;
+  // Of the kernel, not of the launch: always the most that any launch takes.
   check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(bytes)),
+                                    static_cast<int>(kStreamSharedBytes)),
                name);
-  int device = 0;
-  int multiprocessors = 0;
-  check_launch(cudaGetDevice(&device), name);
-  check_launch(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device),
-               name);
-  launch_overlapped(name, kernel, dim3(std::min(units, multiprocessors)), kStreamThreads, bytes,
-                    stream, args, shape);
+  if (ctas == 0) {
+    int device = 0;
+    check_launch(cudaGetDevice(&device), name);
+    check_launch(cudaDeviceGetAttribute(&ctas, cudaDevAttrMultiProcessorCount, device), name);
+  }
+  launch_overlapped(name, kernel, dim3(std::min(units, ctas)), kStreamThreads, bytes, stream, args,
+                    shape);
 }
 
 }  // namespace hopskip::cuda

@@ -19,12 +19,16 @@ inline constexpr int kStreamMinStages = 3;
 // longer than their bytes.
 inline constexpr int kStreamProducers = 4;  // warps
 
-// Dynamic shared memory of a CTA, which has a multiprocessor for itself.
+// Dynamic shared memory of a CTA, which has a multiprocessor for itself; the rest is for sums and
+// the like.
 inline constexpr int64_t kStreamSharedBytes = 212 * 1024;
+inline constexpr int64_t kStreamStaticBytes = 227 * 1024 - kStreamSharedBytes;
 
-// Tokens in shared memory, rows kSharedTokenPad longer than they are.
+// Rows of tokens in shared memory are so many elements longer than they are: no bank conflicts.
+inline constexpr int kSharedTokenPad = 32;
+
 constexpr int64_t stream_token_bytes(int64_t tokens, int64_t length) {
-  return tokens * (length + 32) * 2;
+  return tokens * (length + kSharedTokenPad) * 2;
 }
 // Stages of the ring beside them.
 constexpr int stream_stages(int64_t token_bytes) {
@@ -35,6 +39,8 @@ constexpr bool stream_takes(int64_t tokens, int64_t length) {
   return tokens <= kStreamTokens &&
          stream_stages(stream_token_bytes(tokens, length)) >= kStreamMinStages;
 }
+
+static_assert(stream_takes(8, 4096) && stream_takes(8, 7168) && !stream_takes(8, 14336));
 
 }  // namespace hopskip::cuda
 

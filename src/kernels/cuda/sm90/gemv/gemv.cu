@@ -26,12 +26,11 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
   __shared__ StreamShared s;
   __shared__ NormShared s_norm;
   extern __shared__ __align__(128) uint8_t memory[];
+  static_assert(sizeof(s) + sizeof(s_norm) <= kStreamStaticBytes);
   const WeightStream<kGated> weights{shape, s, memory};
-  auto* s_x = reinterpret_cast<__nv_bfloat16*>(memory + shape.stages * kStreamStageBytes);
-  const int s_stride = args.in + kSharedTokenPad;
   weights.begin();
   if (threadIdx.x >= kSkinnyThreads) {
-    weights.produce(true, [&](int unit, int matrix, int) {
+    weights.produce([&](int unit, int matrix, int) {
       const TermRow at = kGated ? TermRow{matrix, unit} : term_row(args, unit);
       return static_cast<const __nv_bfloat16*>(args.terms[at.number].w) + int64_t{at.row} * args.in;
     });
@@ -40,12 +39,12 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
   wait_for_previous();
   if constexpr (kNormed) {
     stage_normed(static_cast<const float*>(args.x), args.x_stride, args.norm, args.tokens, args.in,
-                 s_x, s_norm);
+                 weights.s_x(), s_norm);
   } else {
-    stage_rows(args.x, args.x_stride, args.tokens, args.in, s_x, s_stride);
+    stage_rows(args.x, args.x_stride, args.tokens, args.in, weights.s_x(), weights.s_x_stride());
   }
   weights.sync_consumers();
-  weights.consume(s_x, s_stride, args.tokens, WholeRows{}, [&](int first, int count, auto sum) {
+  weights.consume(args.tokens, WholeRows{}, [&](int first, int count, auto sum) {
     for (int item = static_cast<int>(threadIdx.x); item < args.tokens * count;
          item += kSkinnyThreads) {
       const int token = item / count;
@@ -69,7 +68,7 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
 
 bool gemv_stream_takes(int64_t tokens, int64_t in) { return stream_takes(tokens, in); }
 
-void launch_gemv_stream(const GemvArgs& args, CudaStream stream) {
+void launch_gemv_stream(const GemvArgs& args, CudaStream stream, int ctas) {
   if (args.tokens == 0) {
     return;
   }
@@ -80,7 +79,7 @@ void launch_gemv_stream(const GemvArgs& args, CudaStream stream) {
   const bool normed = args.norm != nullptr;
   const auto kernel = args.gated ? (normed ? sm90::gemv<true, true> : sm90::gemv<true, false>)
                                  : (normed ? sm90::gemv<false, true> : sm90::gemv<false, false>);
-  launch_stream("gemv", kernel, args, args.tokens, units, 1, args.in, stream);
+  launch_stream("gemv", kernel, args, args.tokens, units, 1, args.in, ctas, stream);
 }
 
 }  // namespace hopskip::cuda

@@ -9,8 +9,9 @@ namespace hopskip::cuda {
 
 // Whether the tokens leave room for the weights in shared memory.
 bool gemv_stream_takes(int64_t tokens, int64_t in);
-// As launch_gemv(), of tokens that gemv_stream_takes().
-void launch_gemv_stream(const GemvArgs& args, CudaStream stream);
+// As launch_gemv(), of tokens that gemv_stream_takes(). ctas: 0 stands for one on each
+// multiprocessor, which have a share of the weights each.
+void launch_gemv_stream(const GemvArgs& args, CudaStream stream, int ctas = 0);
 
 }  // namespace hopskip::cuda
 

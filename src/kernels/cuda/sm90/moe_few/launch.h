@@ -10,8 +10,9 @@ namespace hopskip::cuda {
 // Whether the tokens, and the inner products of their experts, leave room for the weights in shared
 // memory.
 bool moe_few_stream_takes(const MoeFewArgs& args);
-// As launch_moe_few(), of arguments that moe_few_stream_takes().
-void launch_moe_few_stream(const MoeFewArgs& args, CudaStream stream);
+// As launch_moe_few(), of arguments that moe_few_stream_takes(). ctas: 0 stands for one on each
+// multiprocessor, which have a share of the weights each.
+void launch_moe_few_stream(const MoeFewArgs& args, CudaStream stream, int ctas = 0);
 
 }  // namespace hopskip::cuda
 

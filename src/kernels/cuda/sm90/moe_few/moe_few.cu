@@ -31,13 +31,13 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
   __shared__ NormShared s_norm;
   __shared__ Choices s_choices;
   extern __shared__ __align__(128) uint8_t memory[];
+  static_assert(sizeof(s) + sizeof(s_norm) + sizeof(s_choices) <= kStreamStaticBytes);
   const WeightStream<true> weights{shape, s, memory};
-  auto* s_x = reinterpret_cast<__nv_bfloat16*>(memory + shape.stages * kStreamStageBytes);
   weights.begin();
   if (threadIdx.x >= kSkinnyThreads) {
     wait_for_previous();
     choose(args, s_choices);
-    weights.produce(false, [&](int unit, int matrix, int) {
+    weights.produce([&](int unit, int matrix, int) {
       const int pair = unit / args.inner;
       const int64_t row = int64_t{s_choices.ids[pair]} * args.inner + unit % args.inner;
       return static_cast<const __nv_bfloat16*>(matrix == 0 ? args.gate : args.up) +
@@ -45,22 +45,20 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
     });
     return;
   }
-  // The router's kernel let this one start behind its own wait: whoever wrote x has ended.
-  stage_normed(args.x, args.x_stride, args.norm, args.tokens, args.hidden, s_x, s_norm);
+  // Whoever wrote x came before the router's kernel: see overlap.cuh.
+  stage_normed(args.x, args.x_stride, args.norm, args.tokens, args.hidden, weights.s_x(), s_norm);
   wait_for_previous();
   weights.sync_consumers();
-  weights.consume(s_x, args.hidden + kSharedTokenPad, args.tokens, WholeRows{},
-                  [&](int first, int count, auto sum) {
-                    const int in_tile = static_cast<int>(threadIdx.x);
-                    if (in_tile < count) {
-                      const int unit = first + in_tile;
-                      const int token = unit / args.inner / args.k;
-                      const float factor = norm_factor(s_norm, token, args.hidden, args.eps);
-                      static_cast<__nv_bfloat16*>(args.products)[unit] =
-                          __float2bfloat16(silu(factor * sum(token, in_tile)) *
-                                           (factor * sum(token, kStreamRows / 2 + in_tile)));
-                    }
-                  });
+  weights.consume(args.tokens, WholeRows{}, [&](int first, int count, auto sum) {
+    const int in_tile = static_cast<int>(threadIdx.x);
+    if (in_tile < count) {
+      const int unit = first + in_tile;
+      const int token = unit / args.inner / args.k;
+      const float factor = norm_factor(s_norm, token, args.hidden, args.eps);
+      static_cast<__nv_bfloat16*>(args.products)[unit] = __float2bfloat16(
+          silu(factor * sum(token, in_tile)) * (factor * sum(token, kStreamRows / 2 + in_tile)));
+    }
+  });
 }
 
 // x += weighted sum over a token's experts of down · products. A unit is a token's row; its
@@ -72,13 +70,12 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
   __shared__ Choices s_choices;
   extern __shared__ __align__(128) uint8_t memory[];
   const WeightStream<false> weights{shape, s, memory};
-  auto* s_x = reinterpret_cast<__nv_bfloat16*>(memory + shape.stages * kStreamStageBytes);
   const int length = args.k * args.inner;
   weights.begin();
   if (threadIdx.x >= kSkinnyThreads) {
-    // moe_few_up let this kernel start behind its own wait: the logits are there.
+    // The logits came before moe_few_up: see overlap.cuh.
     choose(args, s_choices);
-    weights.produce(true, [&](int unit, int, int segment) {
+    weights.produce([&](int unit, int, int segment) {
       const int64_t expert = s_choices.ids[unit / args.hidden * args.k + segment];
       return static_cast<const __nv_bfloat16*>(args.down) +
              (expert * args.hidden + unit % args.hidden) * args.inner;
@@ -86,10 +83,10 @@ __global__ void __launch_bounds__(kStreamThreads, 1)
     return;
   }
   wait_for_previous();
-  stage_rows(args.products, length, args.tokens, length, s_x, length + kSharedTokenPad);
+  stage_rows(args.products, length, args.tokens, length, weights.s_x(), weights.s_x_stride());
   weights.sync_consumers();
   weights.consume(
-      s_x, length + kSharedTokenPad, args.tokens,
+      args.tokens,
       // Written by a producer before the ring's first barrier let this warp pass.
       [&](int segment, int token) { return s_choices.weights[token * args.k + segment]; },
       [&](int first, int count, auto sum) {
@@ -109,15 +106,15 @@ bool moe_few_stream_takes(const MoeFewArgs& args) {
          stream_takes(args.tokens, int64_t{args.k} * args.inner);
 }
 
-void launch_moe_few_stream(const MoeFewArgs& args, CudaStream stream) {
+void launch_moe_few_stream(const MoeFewArgs& args, CudaStream stream, int ctas) {
   if (args.tokens == 0) {
     return;
   }
-  launch_gemv_stream(router_gemv(args), stream);
+  launch_gemv_stream(router_gemv(args), stream, ctas);
   launch_stream("moe_few", sm90::moe_few_up, args, args.tokens, args.tokens * args.k * args.inner,
-                1, args.hidden, stream);
+                1, args.hidden, ctas, stream);
   launch_stream("moe_few", sm90::moe_few_down, args, args.tokens, args.tokens * args.hidden, args.k,
-                args.inner, stream);
+                args.inner, ctas, stream);
 }
 
 }  // namespace hopskip::cuda
