@@ -248,7 +248,8 @@ class Transformers:
         cache = self.cache(peer, case, case.context + steps)
         model = self.model
         if peer == "compiled":
-            self.compiled = self.compiled or self.torch.compile(self.model, mode="reduce-overhead", fullgraph=True, dynamic=False)
+            if self.compiled is None:  # it has no truth value
+                self.compiled = self.torch.compile(self.model, mode="reduce-overhead", fullgraph=True, dynamic=False)
             model = self.compiled
         ids, seconds = self.ids(case.batch, 1), []
         for step in range(steps):
