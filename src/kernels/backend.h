@@ -132,14 +132,13 @@ struct AttentionDebug {
   std::vector<SkipMap>* maps = nullptr;  // one for each sequence of the step, replaced
 };
 
-// What a step's time goes to.
-enum class Part : uint8_t {
-  kAttention,  // attention() alone
-  kLinear,     // linear(), the router of experts included, and all of norm_linear() and …
-               // … norm_gated_linear(), norm and activation included, where a backend has them
-  kExperts,    // moe(), and all of norm_moe(), norm and router included, where a backend has it
-  kRest,       // embedding, other norms, rotary embedding, appending to the cache, activations
-};
+// What a step's time goes to:
+//   attention  attention() alone
+//   linear     linear(), the router of experts included; where a backend has norm_linear() and
+//              norm_gated_linear(), all of them, norm and activation included
+//   experts    moe(); where a backend has norm_moe(), all of it, norm and router included
+//   rest       embedding, other norms, rotary embedding, appending to the cache, activations
+enum class Part : uint8_t { kAttention, kLinear, kExperts, kRest };
 inline constexpr std::array<Part, 4> kParts{Part::kAttention, Part::kLinear, Part::kExperts,
                                             Part::kRest};
 

@@ -241,7 +241,7 @@ void validate(const GenerateParams& params) {
   check(params.max_tokens >= 0, ErrorCode::kInvalidArgument,
         "max_tokens is {}; it must not be negative", params.max_tokens);
   validate(params.sampling);
-  const StopMatcher stops(params.stop);
+  validate_stops(params.stop);
 }
 
 LLM::LLM(LLMOptions options) : impl_(std::make_unique<Impl>(options)) {}
