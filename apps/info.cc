@@ -84,11 +84,10 @@ struct InfoCommand {
       llm.emplace(options);
     } else if (options.device != "auto" || options.kv_dtype != "auto" || options.threads != 0) {
       const std::unique_ptr<Backend> backend = open_backend(options);
-      backend->make_kv_storage({.num_layers = 1,
-                                .num_kv_heads = 1,
-                                .head_dim = 64,
-                                .dtype = engine_options(options, *backend).kv_dtype,
-                                .num_pages = 1});
+      backend->check_kv({.num_layers = 1,  // of usual heads: the type is what is asked
+                         .num_kv_heads = 1,
+                         .head_dim = 64,
+                         .dtype = engine_options(options, *backend).kv_dtype});
     }
   }
 

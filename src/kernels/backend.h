@@ -299,7 +299,11 @@ class Backend {
   // The view's memory must outlive the weight, unless that is a copy; of a random view, the weight
   // holds the values. Throws Unsupported for a dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;
-  // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
+  // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with,
+  // InvalidArgument for numbers that mean nothing. Takes no memory. Unless it is overridden: what
+  // no backend can have.
+  virtual void check_kv(const KvConfig& config) const;
+  // Throws as check_kv() does, and OutOfMemory.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
   // Bytes that the pages of such a KV storage may take now (its num_pages is not looked at), of a
   // device whose memory is there to be used up: to be asked once weights are loaded and a large

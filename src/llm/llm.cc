@@ -14,6 +14,7 @@
 #include "llm/model_path.h"
 #include "llm/sparse.h"
 #include "llm/text_model.h"
+#include "text/stop_matcher.h"
 
 namespace hopskip {
 namespace {

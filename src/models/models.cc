@@ -66,10 +66,8 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend
   Loader::Plan plan;
   entry->load(Loader(checkpoint, backend, plan));
   check_fits(checkpoint, backend, plan, kv);
-  if (kv.num_pages > 0) {  // a page shows whether the backend can have such a KV cache at all
-    KvConfig page = kv;
-    page.num_pages = 1;
-    backend.make_kv_storage(page);
+  if (kv.num_pages > 0) {
+    backend.check_kv(kv);
   }
   return entry->load(Loader(checkpoint, backend, plan, on_load));
 }

@@ -134,6 +134,10 @@ TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
       ADD_FAILURE() << "a weight is loaded";
       return nullptr;
     }
+    std::unique_ptr<KvStorage> make_kv_storage(const KvConfig&) override {
+      ADD_FAILURE() << "memory is taken to ask";
+      return nullptr;
+    }
   };
   OnCpu cpu;
   test::TinyModel tiny(test::tiny_config());
