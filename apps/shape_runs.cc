@@ -96,7 +96,7 @@ Request ShapeRuns::request(int64_t context, double share, uint64_t seed, int64_t
 std::span<const Event> ShapeRuns::step() {
   const std::span<const Event> events = engine_->step();
   for (const Event& event : events) {
-    check(event.finish != FinishReason::kError, ErrorCode::kInternal, "{}", event.error);
+    check(event.finish != FinishReason::kError, event.error_code, "{}", event.error);
   }
   if (bar_) {
     bar_->update(tokens_done() - bar_begin_, bar_tokens_);

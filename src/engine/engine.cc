@@ -119,7 +119,7 @@ class Engine::Impl {
   // row: the candidates of the last position, [1][vocab] logits, if it is the sequence's last.
   void advance(Job& job, const Chunk& chunk, const RowCandidates* row, Matrix logits);
   SampledToken sample(Job& job, const RowCandidates& row, Matrix logits);
-  Event finish(RequestId id, FinishReason reason, std::string error = "");
+  Event finish(RequestId id, FinishReason reason, const Error* error = nullptr);
 
   EngineOptions options_;
   Backend& backend_;
@@ -200,7 +200,7 @@ std::span<const Event> Engine::Impl::step() {
   } catch (const Error& error) {
     for (RequestId id : ids) {
       if (jobs_.contains(id)) {
-        events_.push_back(finish(id, FinishReason::kError, error.what()));
+        events_.push_back(finish(id, FinishReason::kError, &error));
       }
     }
   }
@@ -387,7 +387,7 @@ void Engine::Impl::advance(Job& job, const Chunk& chunk, const RowCandidates* ro
       throw;
     }
     // These logits are the sequence's own: the others of the step go on.
-    events_.push_back(finish(sequence.id, FinishReason::kError, error.what()));
+    events_.push_back(finish(sequence.id, FinishReason::kError, &error));
     return;
   }
   sequence.tokens.push_back(token.id);
@@ -405,7 +405,7 @@ void Engine::Impl::advance(Job& job, const Chunk& chunk, const RowCandidates* ro
   events_.push_back(std::move(event));
 }
 
-Event Engine::Impl::finish(RequestId id, FinishReason reason, std::string error) {
+Event Engine::Impl::finish(RequestId id, FinishReason reason, const Error* error) {
   const auto job = jobs_.find(id);
   SequenceStats& stats = *job->second.stats;
   stats.finished_s = job->second.seconds();
@@ -414,7 +414,10 @@ Event Engine::Impl::finish(RequestId id, FinishReason reason, std::string error)
   Event event;
   event.id = id;
   event.finish = reason;
-  event.error = std::move(error);
+  if (error != nullptr) {
+    event.error = error->what();
+    event.error_code = error->code();
+  }
   event.stats = job->second.stats;
   scheduler_.remove(*job->second.sequence);
   jobs_.erase(job);

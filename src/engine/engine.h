@@ -72,8 +72,8 @@ class Engine {
   // Nothing to do: step() would return nothing.
   bool idle() const;
   // One step over the batch: at most one token for each request, in order of arrival. Valid until
-  // the next call. A backend error ends the requests of that step with kError,
-  // logits that are not finite the request that they belong to.
+  // the next call. A backend error ends the requests of that step with kError and its
+  // code, logits that are not finite, with kCorrupt, the request that they belong to.
   std::span<const Event> step();
 
   // From the next step on, whether EngineStats::timed is measured. It makes steps slower.

@@ -278,6 +278,7 @@ TEST_F(EngineTest, LogitsThatAreNotFiniteEndTheirRequestOnly) {
   }
   EXPECT_EQ(last[ids[1]].finish, FinishReason::kError);
   EXPECT_THAT(last[ids[1]].error, testing::HasSubstr("not finite"));
+  EXPECT_EQ(last[ids[1]].error_code, ErrorCode::kCorrupt);
   EXPECT_TRUE(tokens[ids[1]].empty());
   Engine untouched = make();
   for (size_t i : {0, 2}) {
