@@ -75,6 +75,7 @@ struct ChatCommand {
     fmt::print(stderr, "{} on {}, KV cache {}; /help\n", llm.info().model, llm.info().device,
                llm.info().kv_dtype);
     std::string line;
+    print_notices(llm.info());
     while (read_line(line)) {
       if (line == "/exit" || line == "/quit") {
         break;

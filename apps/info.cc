@@ -131,6 +131,9 @@ struct InfoCommand {
     }
     line("context", fmt::format("{} of {} tokens", info.context, info.max_context),
          "longest prompt + output here, of what the checkpoint claims (--ctx)");
+    for (const std::string& notice : info.notices) {
+      line("note", notice, "a smaller model leaves more memory for the KV cache");
+    }
     line("chat", info.has_chat_template ? "has a chat template" : "no chat template",
          "with a template, 'run' and 'chat' put the prompt into it");
     line("device", fmt::format("{}, KV cache {}", info.device, info.kv_dtype),

@@ -42,12 +42,19 @@ KvConfig planned_kv(const EngineOptions& given, const ModelConfig& model) {
   return config;
 }
 
-// The pages of one whole context, or what the host has memory for.
-KvConfig within_host(KvConfig config, const EngineOptions& given, const Backend& backend) {
-  if (leaves_size_open(given) && backend.host_bytes({}, config).kv_cache > spare_memory()) {
-    config.num_pages = std::max<int64_t>(1, spare_memory() / config.bytes_per_page());
+bool keeps_kv_on_host(const Backend& backend, const KvConfig& config) {
+  return backend.host_bytes({}, config).kv_cache > 0;
+}
+
+// The model's weights are loaded. options: resolved(given).
+std::unique_ptr<KvStorage> make_kv(const EngineOptions& given, const EngineOptions& options,
+                                   Backend& backend, Model& model, const Checkpoint& checkpoint) {
+  KvConfig config = kv_config(options, model.config(),
+                              memory_beside_largest_step(backend, model, options));
+  if (leaves_size_open(given) && keeps_kv_on_host(backend, config)) {
+    config = within(config, spare_memory(), mapped_bytes(checkpoint, backend));
   }
-  return config;
+  return backend.make_kv_storage(with_scales(config, checkpoint));
 }
 
 }  // namespace
@@ -59,15 +66,12 @@ class Engine::Impl {
         backend_(backend),
         model_(load_model(checkpoint, backend, options_.on_load,
                           planned_kv(options, checkpoint.config))),
-        kv_(backend.make_kv_storage(with_scales(
-            within_host(kv_config(options_, model_->config(),
-                                  memory_beside_largest_step(backend, *model_, options_)),
-                        options, backend),
-            checkpoint))),
+        kv_(make_kv(options, options_, backend, *model_, checkpoint)),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         limit_(length_limit(options_, pool_.num_pages() * pool_.page_size(),
-                            model_->config().max_position)) {
+                            model_->config().max_position,
+                            keeps_kv_on_host(backend, kv_->config()))) {
     options_.on_load = {};  // the caller's, who need not outlive the constructor
   }
 
@@ -449,6 +453,7 @@ int64_t Engine::context() const { return impl_->limit().tokens; }
 std::string Engine::too_long(int64_t prompt_tokens) const {
   return impl_->limit().too_long(prompt_tokens);
 }
+const std::string& Engine::notice() const { return impl_->limit().notice; }
 PerPhase<TilePlan> Engine::tile_plans() const { return impl_->tile_plans(); }
 
 }  // namespace hopskip

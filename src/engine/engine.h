@@ -87,6 +87,9 @@ class Engine {
   int64_t context() const;  // longest prompt + output
   // Of a prompt that leaves no room in context(): what bounds it, and the way out.
   std::string too_long(int64_t prompt_tokens) const;
+  // To be told once: where memory ends before the context, "KV cache of 4096 tokens: there is
+  // memory for no more of the context of 131072". Empty: it does not.
+  const std::string& notice() const;
   // How attention runs: the tile plan of each phase is what factors are calibrated for.
   PerPhase<TilePlan> tile_plans() const;
 

@@ -229,6 +229,9 @@ struct MemoryUse {
 struct HostBytes {
   int64_t weights = 0;
   int64_t kv_cache = 0;
+  // Of files that are mapped and stay in use. The system counts these pages as free: they can be
+  // read again, which every step would then wait for.
+  int64_t mapped = 0;
 };
 
 // The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
@@ -290,8 +293,8 @@ class Backend {
   // Before a model is loaded: throws OutOfMemory, with the numbers, where a device with memory of
   // its own has no room for these tensors.
   virtual void check_fits(std::span<const TensorView> /*weights*/) const {}
-  // What load() of these tensors and make_kv_storage() would take of the host's memory. A mapped
-  // file does not count: its pages come and go. Zeros for a device with memory of its own.
+  // What load() of these tensors and make_kv_storage() would take of the host's memory. Zeros for a
+  // device with memory of its own.
   virtual HostBytes host_bytes(std::span<const TensorView> /*weights*/,
                                const KvConfig& /*kv*/) const {
     return {};

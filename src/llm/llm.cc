@@ -100,6 +100,9 @@ struct LLM::Impl {
             .tile_plan = {to_string(plans.prefill), to_string(plans.decode)},
             .threshold_scale_factor =
                 resolve_sparse(sparse_attention, profile, name, plans).threshold_scale_factor};
+    if (!engine.notice().empty()) {
+      info.notices.push_back(engine.notice());
+    }
     thread = std::thread([this] { run(); });
   }
 

@@ -44,6 +44,10 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
                                   const LoadProgress& on_load = {}, const KvConfig& kv = {});
 
+// Of the model's weights, the bytes that stay in use where the checkpoint's files are mapped
+// (HostBytes::mapped). Loads nothing; throws as load_model() does for what the checkpoint lacks.
+int64_t mapped_bytes(const Checkpoint& checkpoint, Backend& backend);
+
 }  // namespace hopskip
 
 #endif  // HOPSKIP_MODELS_MODEL_H_

@@ -26,6 +26,18 @@ constexpr std::array kModels{
     Entry{"qwen3_moe", load_decoder},  // the same with a mixture of experts
 };
 
+const Entry& find_entry(const Checkpoint& checkpoint) {
+  const std::string& wanted = checkpoint.config.architecture;
+  const auto entry = std::ranges::find(kModels, wanted, &Entry::architecture);
+  if (entry == kModels.end()) {
+    std::vector<std::string_view> known;
+    std::ranges::transform(kModels, std::back_inserter(known), &Entry::architecture);
+    fail(ErrorCode::kUnsupported, "{}: architecture '{}' is not known; known are {}",
+         checkpoint.path, wanted, fmt::join(known, ", "));
+  }
+  return *entry;
+}
+
 void check_fits(const Checkpoint& checkpoint, const Backend& backend, const Loader::Plan& plan,
                 const KvConfig& kv) {
   try {
@@ -55,21 +67,20 @@ void check_fits(const Checkpoint& checkpoint, const Backend& backend, const Load
 
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
                                   const LoadProgress& on_load, const KvConfig& kv) {
-  const std::string& wanted = checkpoint.config.architecture;
-  const auto entry = std::ranges::find(kModels, wanted, &Entry::architecture);
-  if (entry == kModels.end()) {
-    std::vector<std::string_view> known;
-    std::ranges::transform(kModels, std::back_inserter(known), &Entry::architecture);
-    fail(ErrorCode::kUnsupported, "{}: architecture '{}' is not known; known are {}",
-         checkpoint.path, wanted, fmt::join(known, ", "));
-  }
+  const Entry& entry = find_entry(checkpoint);
   Loader::Plan plan;
-  entry->load(Loader(checkpoint, backend, plan));
+  entry.load(Loader(checkpoint, backend, plan));
   check_fits(checkpoint, backend, plan, kv);
   if (kv.num_pages > 0) {
     backend.check_kv(kv);
   }
-  return entry->load(Loader(checkpoint, backend, plan, on_load));
+  return entry.load(Loader(checkpoint, backend, plan, on_load));
+}
+
+int64_t mapped_bytes(const Checkpoint& checkpoint, Backend& backend) {
+  Loader::Plan plan;
+  find_entry(checkpoint).load(Loader(checkpoint, backend, plan));
+  return backend.host_bytes(plan.parts, {}).mapped;
 }
 
 }  // namespace hopskip
