@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "command.h"
+#include "flag_names.h"
 #include "hopskip/error.h"
 #include "llm/nearest.h"
 
@@ -171,7 +172,8 @@ int run(int argc, char** argv) {
     }
     return report(kUsage, explain(app, error));
   } catch (const Error& error) {
-    return report(error.code() == ErrorCode::kInvalidArgument ? kUsage : kFailure, error.what());
+    return report(error.code() == ErrorCode::kInvalidArgument ? kUsage : kFailure,
+                  with_flags(error.what()));
   } catch (const std::bad_alloc&) {
     return report(kFailure, "out of memory: a smaller --ctx needs less");
   } catch (const std::exception& error) {

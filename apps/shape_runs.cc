@@ -70,7 +70,14 @@ ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
 }
 
 void ShapeRuns::load() {
-  engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine_options_);
+  try {
+    engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine_options_);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kOutOfMemory || config_.num_layers == 1) {
+      throw;
+    }
+    fail(error.code(), "{}, or fewer --layers", error.what());
+  }
 }
 
 int64_t ShapeRuns::kv_tokens() const { return engine_->stats().kv_pages * kPage; }

@@ -67,8 +67,8 @@ int64_t left_in(const fs::path& group, const GroupFiles& files) {
   return std::max<int64_t>(0, *limit - std::clamp<int64_t>(used, 0, *limit));
 }
 
-// The path of a group in a line "hierarchy:controller,controller:path" of /proc/self/cgroup; nothing
-// where the line is about other controllers.
+// The path of a group in a line "hierarchy:controller,controller:path" of /proc/self/cgroup;
+// nothing where the line is about other controllers.
 std::optional<fs::path> group_path(std::string_view line, std::string_view controller) {
   const size_t first = line.find(':');
   const size_t second = first == line.npos ? first : line.find(':', first + 1);

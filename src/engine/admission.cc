@@ -36,8 +36,7 @@ EngineOptions resolved(EngineOptions options, const ModelConfig& model) {
     options.context = model.max_position;
   }
   check(options.context > 0 && options.context <= model.max_position, kInvalid,
-        "context is {}; the model allows 1 to {}", options.context,
-        model.max_position);
+        "context is {}; the model allows 1 to {}", options.context, model.max_position);
   check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (automatic) or above",
         options.kv_tokens);
   check(options.max_sequences > 0, kInvalid, "max_sequences is {}; it must be 1 or above",
@@ -72,8 +71,7 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
   const int64_t tokens = options.kv_tokens == 0 ? options.context : options.kv_tokens;
   config.num_pages = (tokens - 1) / config.page_size + 1;
   check(config.num_pages <= kMaxPages, ErrorCode::kInvalidArgument,
-        "kv_tokens is {}; at most {} can be addressed", tokens,
-        kMaxPages * config.page_size);
+        "kv_tokens is {}; at most {} can be addressed", tokens, kMaxPages * config.page_size);
   return config;
 }
 
@@ -100,9 +98,9 @@ LengthLimit length_limit(const EngineOptions& options, int64_t kv_capacity, int6
     limit.way_out = "raise kv_tokens";
     return limit;
   }
-  limit.notice = fmt::format(
-      "KV cache of {} tokens: there is memory for no more of the context of {}", kv_capacity,
-      wanted);
+  limit.notice =
+      fmt::format("KV cache of {} tokens: there is memory for no more of the context of {}",
+                  kv_capacity, wanted);
   if (on_host) {
     limit.way_out = "make room for more: end other programs, or take a smaller model";
   } else {

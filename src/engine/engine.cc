@@ -49,8 +49,8 @@ bool keeps_kv_on_host(const Backend& backend, const KvConfig& config) {
 // The model's weights are loaded. options: resolved(given).
 std::unique_ptr<KvStorage> make_kv(const EngineOptions& given, const EngineOptions& options,
                                    Backend& backend, Model& model, const Checkpoint& checkpoint) {
-  KvConfig config = kv_config(options, model.config(),
-                              memory_beside_largest_step(backend, model, options));
+  KvConfig config =
+      kv_config(options, model.config(), memory_beside_largest_step(backend, model, options));
   if (leaves_size_open(given) && keeps_kv_on_host(backend, config)) {
     config = within(config, spare_memory(), mapped_bytes(checkpoint, backend));
   }

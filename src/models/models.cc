@@ -51,16 +51,18 @@ void check_fits(const Checkpoint& checkpoint, const Backend& backend, const Load
     return;
   }
   const auto gigabytes = [](int64_t bytes) { return 1e-9 * static_cast<double>(bytes); };
-  const bool weights_fit = needed.weights <= spare;
+  constexpr const char* kSmaller = "take a smaller model or a smaller dtype of it";
+  check(needed.weights <= spare, ErrorCode::kOutOfMemory,
+        "{}: the weights need {:.1f} GB, and this machine has {:.1f} GB of memory to give; {}",
+        checkpoint.path, gigabytes(needed.weights), gigabytes(spare), kSmaller);
+  // A single page is the least there can be: nobody has asked for more.
   fail(ErrorCode::kOutOfMemory,
        "{}: the weights need {:.1f} GB and a KV cache of {} tokens {:.1f} GB, and this machine has "
        "{:.1f} GB of memory to give; {}",
        checkpoint.path, gigabytes(needed.weights), kv.num_pages * kv.page_size,
        gigabytes(needed.kv_cache), gigabytes(spare),
-       weights_fit ? "take a shorter context (--ctx), fewer kv_tokens (--kv-tokens) or fewer "
-                     "sequences at a time"
-                   : "take a smaller model or a smaller dtype of it; a benchmark of random weights "
-                     "can take fewer --layers");
+       kv.num_pages > 1 ? "take a shorter context, fewer kv_tokens or fewer sequences at a time"
+                        : kSmaller);
 }
 
 }  // namespace

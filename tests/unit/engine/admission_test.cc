@@ -55,15 +55,11 @@ TEST(KvConfig, WithinTheHostsMemoryHoldsWhatFits) {
     int64_t spare, mapped, pages;
   };
   for (const Case& c : {
-           Case{1000 * kPageBytes, 0, 16},
-           Case{16 * kPageBytes, 0, 16},
-           Case{16 * kPageBytes - 1, 0, 15},
-           Case{5 * kPageBytes + 1, 0, 5},
+           Case{1000 * kPageBytes, 0, 16}, Case{16 * kPageBytes, 0, 16},
+           Case{16 * kPageBytes - 1, 0, 15}, Case{5 * kPageBytes + 1, 0, 5},
            Case{kPageBytes - 1, 0, 1},  // at least one
-           Case{0, 0, 1},
-           Case{20 * kPageBytes, 4 * kPageBytes, 16},
-           Case{20 * kPageBytes, 9 * kPageBytes, 11},
-           Case{40 * kPageBytes, 35 * kPageBytes, 5},
+           Case{0, 0, 1}, Case{20 * kPageBytes, 4 * kPageBytes, 16},
+           Case{20 * kPageBytes, 9 * kPageBytes, 11}, Case{40 * kPageBytes, 35 * kPageBytes, 5},
            Case{40 * kPageBytes, 39 * kPageBytes, 5},
            Case{40 * kPageBytes, 1000 * kPageBytes, 5},  // weights larger than the memory
        }) {
@@ -81,20 +77,35 @@ TEST(LengthLimit, NamesWhatBoundsAPrompt) {
     const char* notice = "";
   };
   for (const Case& c : {
-           Case{{.context = 64}, 64, 64, true,
+           Case{{.context = 64},
+                64,
+                64,
+                true,
                 "a context of 64: shorten it, or raise context, at most to 1000"},
            Case{{}, 1024, 1000, true, "a context of 1000: shorten it, the model allows no more"},
-           Case{{.kv_tokens = 128}, 128, 128, true,
+           Case{{.kv_tokens = 128},
+                128,
+                128,
+                true,
                 "a KV cache of 128 tokens: shorten it, or raise kv_tokens"},
            Case{{.context = 100, .kv_tokens = 64}, 64, 64, false, "or raise kv_tokens"},
-           Case{{}, 640, 640, true,
+           Case{{},
+                640,
+                640,
+                true,
                 "a KV cache of 640 tokens: shorten it, or make room for more: end other programs, "
                 "or take a smaller model",
                 "KV cache of 640 tokens: there is memory for no more of the context of 1000"},
-           Case{{}, 640, 640, false,
+           Case{{},
+                640,
+                640,
+                false,
                 "for more: kv_dtype fp8, a smaller chunk_tokens, a smaller model",
                 "KV cache of 640 tokens: there is memory for no more of the context of 1000"},
-           Case{{.context = 800, .kv_dtype = kFp8}, 640, 640, false,
+           Case{{.context = 800, .kv_dtype = kFp8},
+                640,
+                640,
+                false,
                 "for more: a smaller chunk_tokens, a smaller model",
                 "KV cache of 640 tokens: there is memory for no more of the context of 800"},
        }) {

@@ -134,8 +134,7 @@ TEST_F(EngineTest, RefusesWhatCannotRun) {
     request.threshold_scale_factor.decode = factor;
     EXPECT_ERROR(kInvalid, "decode threshold scale factor", engine.add(request));
   }
-  EXPECT_ERROR(kInvalid, "context (--ctx) of 2000 tokens; the model allows 1 to 1024",
-               make({.context = 2000}));
+  EXPECT_ERROR(kInvalid, "context is 2000; the model allows 1 to 1024", make({.context = 2000}));
   EXPECT_ERROR(kInvalid, "chunk_tokens", make({.chunk_tokens = 3, .max_sequences = 4}));
 }
 

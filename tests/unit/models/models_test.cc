@@ -117,13 +117,18 @@ TEST_F(ModelsTest, WhatTheHostHasNoRoomForIsRefusedBeforeItIsLoaded) {
   const KvConfig kv{.num_layers = 1, .num_kv_heads = 1, .head_dim = 64, .num_pages = 3};
   HugeOnHost weights({.weights = kPetabyte, .kv_cache = kPetabyte});
   EXPECT_ERROR(ErrorCode::kOutOfMemory,
-               "tiny: the weights need 1000000.0 GB and a KV cache of 192 tokens 1000000.0 GB",
-               load_model(tiny.checkpoint(), weights, {}, kv));
-  EXPECT_ERROR(ErrorCode::kOutOfMemory, "fewer --layers",
+               "tiny: the weights need 1000000.0 GB, and this machine has ",
                load_model(tiny.checkpoint(), weights, {}, kv));
   HugeOnHost cache({.weights = 1, .kv_cache = kPetabyte});
-  EXPECT_ERROR(ErrorCode::kOutOfMemory, "a shorter context (--ctx), fewer kv_tokens (--kv-tokens)",
+  EXPECT_ERROR(ErrorCode::kOutOfMemory,
+               "tiny: the weights need 0.0 GB and a KV cache of 192 tokens 1000000.0 GB",
                load_model(tiny.checkpoint(), cache, {}, kv));
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "take a shorter context, fewer kv_tokens or",
+               load_model(tiny.checkpoint(), cache, {}, kv));
+  KvConfig least = kv;  // that nobody asked for
+  least.num_pages = 1;
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "to give; take a smaller model",
+               load_model(tiny.checkpoint(), cache, {}, least));
 }
 
 TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
