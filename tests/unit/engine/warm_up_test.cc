@@ -52,6 +52,11 @@ class OnePageBackend : public ForwardingBackend {
  public:
   OnePageBackend()
       : ForwardingBackend(std::make_unique<ReferenceBackend>(BackendOptions{.threads = 1})) {}
+  HostBytes host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const override {
+    HostBytes bytes = ForwardingBackend::host_bytes(weights, kv);
+    bytes.mapped += mapped;
+    return bytes;
+  }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     pages = config.num_pages;
     KvConfig small = config;
@@ -59,6 +64,7 @@ class OnePageBackend : public ForwardingBackend {
     return ForwardingBackend::make_kv_storage(small);
   }
 
+  int64_t mapped = 0;
   int64_t pages = 0;
 };
 
@@ -80,6 +86,9 @@ TEST(WarmUp, OnTheHostASizeThatIsGivenMustFitAndAnOpenOneIsWhatFits) {
   EXPECT_EQ(engine.notice(),
             "KV cache of 64 tokens: there is memory for no more of the context of 68719476736");
   EXPECT_EQ(Engine(model.checkpoint(), backend, {.context = 64}).notice(), "");
+  backend.mapped = kContext * kPageBytes / 64;  // 8.8 TB, too
+  EXPECT_GT(Engine(model.checkpoint(), backend).context(), 0);
+  EXPECT_LT(backend.pages * kPageBytes, spare / 4);
 }
 
 }  // namespace

@@ -131,6 +131,16 @@ TEST_F(ModelsTest, WhatTheHostHasNoRoomForIsRefusedBeforeItIsLoaded) {
                load_model(tiny.checkpoint(), cache, {}, least));
 }
 
+TEST_F(ModelsTest, KnowsWhatStaysMapped) {
+  test::TinyModel tiny(test::tiny_config());
+  const int64_t all = tiny.checkpoint().tensor_bytes();
+  const auto reference = make_backend("reference", {.threads = 1});
+  EXPECT_EQ(mapped_bytes(tiny.checkpoint(), *reference), all);
+  const auto cpu = make_backend("cpu", {.threads = 1});  // it copies vectors
+  EXPECT_GT(mapped_bytes(tiny.checkpoint(), *cpu), all / 2);
+  EXPECT_LT(mapped_bytes(tiny.checkpoint(), *cpu), all);
+}
+
 TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
   class OnCpu final : public ForwardingBackend {
    public:
