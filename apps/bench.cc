@@ -183,6 +183,7 @@ struct BenchCommand {
     LLM llm = open_llm(options, common.report.shows_progress());
     fmt::print(stderr, "{} on {}, KV cache {}\n", llm.info().model, llm.info().device,
                llm.info().kv_dtype);
+    print_notices(llm.info());
     std::set<std::string> notices;
     const std::vector<Run> runs = measure(llm, text, notices);
     const auto dense = [](const Run& run) { return run.factor == 0.0; };

@@ -83,6 +83,7 @@ struct CalibrateCommand {
     }
     check_writable(profile_file);
     LLM llm = open_llm(llm_options, progress && stderr_is_terminal());
+    print_notices(llm.info());
     Progress bar(progress && stderr_is_terminal(), "calibrate", "tokens");
     const Calibration result =
         calibrate(llm, llm.encode(text), chosen, [&](int64_t d, int64_t t) { bar.update(d, t); });

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "command.h"
 #include "files.h"
+#include "flag_names.h"
 #include "generate_flags.h"
 #include "model_flags.h"
 #include "report.h"
@@ -74,6 +75,7 @@ struct ChatCommand {
     std::optional<Output> last;
     fmt::print(stderr, "{} on {}, KV cache {}; /help\n", llm.info().model, llm.info().device,
                llm.info().kv_dtype);
+    print_notices(llm.info());
     std::string line;
     while (read_line(line)) {
       if (line == "/exit" || line == "/quit") {
@@ -124,7 +126,7 @@ struct ChatCommand {
     } catch (const Error& error) {
       // E.g. the conversation has outgrown the context: say so, and let the user /reset.
       history.pop_back();
-      fmt::print(stderr, "hopskip: {}; /reset starts anew\n", error.what());
+      fmt::print(stderr, "hopskip: {}; /reset starts anew\n", with_flags(error.what()));
       return;
     }
     history.push_back({"assistant", last->text});

@@ -101,6 +101,7 @@ struct EvalCommand {
       check_writable(path("json"));
     }
     LLM llm = open_llm(llm_options, report.shows_progress());
+    print_notices(llm.info());
     const std::vector<int32_t> tokens = llm.encode(text);
     std::vector<Row> rows;
     for (size_t i = 0; i < list.size(); ++i) {

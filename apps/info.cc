@@ -84,11 +84,10 @@ struct InfoCommand {
       llm.emplace(options);
     } else if (options.device != "auto" || options.kv_dtype != "auto" || options.threads != 0) {
       const std::unique_ptr<Backend> backend = open_backend(options);
-      backend->make_kv_storage({.num_layers = 1,
-                                .num_kv_heads = 1,
-                                .head_dim = 64,
-                                .dtype = engine_options(options, *backend).kv_dtype,
-                                .num_pages = 1});
+      backend->check_kv({.num_layers = 1,  // of usual heads: the type is what is asked
+                         .num_kv_heads = 1,
+                         .head_dim = 64,
+                         .dtype = engine_options(options, *backend).kv_dtype});
     }
   }
 
@@ -132,6 +131,9 @@ struct InfoCommand {
     }
     line("context", fmt::format("{} of {} tokens", info.context, info.max_context),
          "longest prompt + output here, of what the checkpoint claims (--ctx)");
+    for (const std::string& notice : info.notices) {
+      line("note", notice, "a smaller model leaves more memory for the KV cache");
+    }
     line("chat", info.has_chat_template ? "has a chat template" : "no chat template",
          "with a template, 'run' and 'chat' put the prompt into it");
     line("device", fmt::format("{}, KV cache {}", info.device, info.kv_dtype),

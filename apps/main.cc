@@ -7,16 +7,17 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <iterator>
 #include <map>
 #include <new>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "command.h"
+#include "flag_names.h"
 #include "hopskip/error.h"
 #include "llm/nearest.h"
 
@@ -81,24 +82,22 @@ int finish() {
 
 bool is_flag(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
 
-// What CLI11 says about a value, in this program's words.
-std::string reworded(const std::string& message) {
-  struct Words {
-    const char* theirs;  // "FLAG: <theirs> …", or in front of "FLAG = VALUE"
-    const char* ours;
-  };
-  constexpr std::array kWords{
-      Words{"Could not convert: ", "no number, or too large a one"},
-      Words{"At Most 1 required but received", "given more than once, which is once too often"},
-      Words{" missing", "a value is missing"},
-  };
-  for (const Words& words : kWords) {
-    const size_t found = message.find(words.theirs);
-    if (found == 0) {
-      return fmt::format("{}: {}", message.substr(std::strlen(words.theirs)), words.ours);
+// What CLI11 says about a value, in this program's words. Its types tell apart what it says itself
+// from the same words in a value.
+std::string reworded(const CLI::ParseError& error) {
+  const std::string message = error.what();
+  constexpr std::string_view kNoNumber = "Could not convert: ";  // "FLAG = VALUE"
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr &&
+      message.starts_with(kNoNumber)) {
+    return fmt::format("{}: no number, or too large a one", message.substr(kNoNumber.size()));
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {  // "FLAG: …", no value
+    const std::string flag = message.substr(0, message.find(':'));
+    if (message.find("At Most 1 required but received") != std::string::npos) {
+      return fmt::format("{}: given more than once, which is once too often", flag);
     }
-    if (found != std::string::npos) {
-      return fmt::format("{}: {}", message.substr(0, message.find(':')), words.ours);
+    if (message.ends_with(" missing")) {
+      return fmt::format("{}: a value is missing", flag);
     }
   }
   return message;
@@ -128,7 +127,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     unknown.clear();
   }
   if (unknown.empty()) {
-    return fmt::format("{}{} (see '{} --help')", reworded(error.what()), extra, path);
+    return fmt::format("{}{} (see '{} --help')", reworded(error), extra, path);
   }
   const auto flag = std::find_if(unknown.begin(), unknown.end(), is_flag);
   const std::string word =
@@ -173,7 +172,8 @@ int run(int argc, char** argv) {
     }
     return report(kUsage, explain(app, error));
   } catch (const Error& error) {
-    return report(error.code() == ErrorCode::kInvalidArgument ? kUsage : kFailure, error.what());
+    return report(error.code() == ErrorCode::kInvalidArgument ? kUsage : kFailure,
+                  with_flags(error.what()));
   } catch (const std::bad_alloc&) {
     return report(kFailure, "out of memory: a smaller --ctx needs less");
   } catch (const std::exception& error) {

@@ -202,4 +202,10 @@ LLM open_llm(LLMOptions options, bool shows_progress) {
   return LLM(std::move(options));
 }
 
+void print_notices(const ModelInfo& info) {
+  for (const std::string& notice : info.notices) {
+    fmt::print(stderr, "note  {}\n", notice);
+  }
+}
+
 }  // namespace hopskip::apps

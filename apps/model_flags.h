@@ -52,6 +52,9 @@ class ModelFlags {
 // The model; a bar while its weights are loaded, where one is wanted.
 LLM open_llm(LLMOptions options, bool shows_progress);
 
+// What is to be known of how a model was loaded, to stderr.
+void print_notices(const ModelInfo& info);
+
 }  // namespace hopskip::apps
 
 #endif  // HOPSKIP_APPS_MODEL_FLAGS_H_

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 namespace hopskip::apps {
 namespace {
@@ -73,8 +75,10 @@ std::string stats_json(const ModelInfo& info, const Output& output) {
             {"tokens", output.tokens},
             {"prefill", phase_json(stats, stats.phases.prefill)},
             {"decode", phase_json(stats, stats.phases.decode)}};
-  if (!stats.notices.empty()) {
-    json["notices"] = stats.notices;
+  std::vector<std::string> notices = info.notices;
+  notices.insert(notices.end(), stats.notices.begin(), stats.notices.end());
+  if (!notices.empty()) {
+    json["notices"] = notices;
   }
   return json.dump(2) + "\n";
 }

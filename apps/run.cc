@@ -72,6 +72,7 @@ struct RunCommand {
       check_writable(*report.stats_file);
     }
     LLM llm = open_llm(model.options(), report.shows_progress());
+    print_notices(llm.info());
     Progress bar(report.shows_progress(), "prefill", "tokens");
     const Output output =
         llm.generate(make_prompt(llm.info(), std::move(text)), params, stream_events(bar));

@@ -70,7 +70,14 @@ ShapeRuns::ShapeRuns(const ShapeRunsOptions& options)
 }
 
 void ShapeRuns::load() {
-  engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine_options_);
+  try {
+    engine_ = std::make_unique<Engine>(checkpoint_, *backend_, engine_options_);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kOutOfMemory || config_.num_layers == 1) {
+      throw;
+    }
+    fail(error.code(), "{}, or fewer --layers", error.what());
+  }
 }
 
 int64_t ShapeRuns::kv_tokens() const { return engine_->stats().kv_pages * kPage; }
@@ -96,7 +103,7 @@ Request ShapeRuns::request(int64_t context, double share, uint64_t seed, int64_t
 std::span<const Event> ShapeRuns::step() {
   const std::span<const Event> events = engine_->step();
   for (const Event& event : events) {
-    check(event.finish != FinishReason::kError, ErrorCode::kInternal, "{}", event.error);
+    check(event.finish != FinishReason::kError, event.error_code, "{}", event.error);
   }
   if (bar_) {
     bar_->update(tokens_done() - bar_begin_, bar_tokens_);

@@ -72,7 +72,7 @@ class ShapeRuns {
 
  private:
   Request request(int64_t context, double share, uint64_t seed, int64_t new_tokens) const;
-  // Throws Internal for a request that failed.
+  // Throws what a request failed with.
   std::span<const Event> step();
   // Steps until nothing is left to do. The statistics of the requests that have finished.
   std::vector<SequenceStats> run();

@@ -131,6 +131,9 @@ struct ModelInfo {
   bool has_chat_template = false;
   PerPhase<std::string> tile_plan;          // which rows and keys vote together
   PerPhase<double> threshold_scale_factor;  // for requests that bring none of their own
+  // What a user should know of how it was loaded, one line each: "KV cache of 4096 tokens: there is
+  // memory for no more of the context of 131072".
+  std::vector<std::string> notices;
 };
 
 // A request on its way. May outlive the LLM, which cancels what it still holds.

@@ -40,7 +40,7 @@ json parse(std::string_view text, const std::string& where) {
     return json::parse(text, depth_guard);
   } catch (const json::parse_error& error) {
     fail(ErrorCode::kCorrupt,
-         "{}: no valid JSON (at byte {} of {}); 'hopskip calibrate' writes profiles", where,
+         "{}: no valid JSON (at byte {} of {}); profiles are written by calibration", where,
          error.byte, text.size());
   } catch (const json::exception&) {
     fail(ErrorCode::kCorrupt, "{}: JSON holds a number that no double can hold", where);

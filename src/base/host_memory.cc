@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -36,8 +37,8 @@ std::optional<int64_t> number_behind(const fs::path& file, std::string_view want
 std::optional<int64_t> number_in(const fs::path& file) { return number_behind(file, ""); }
 
 struct GroupFiles {
-  std::string_view line;   // of /proc/self/cgroup, in front of the group's path
-  std::string_view mount;  // below /sys/fs/cgroup
+  std::string_view controller;  // among those of a line of /proc/self/cgroup; "": the line has none
+  std::string_view mount;       // below /sys/fs/cgroup
   std::string_view limit;
   std::string_view usage;
   // Of memory.stat: parts of the usage that go when memory is wanted.
@@ -45,8 +46,8 @@ struct GroupFiles {
 };
 
 constexpr std::array kVersions{
-    GroupFiles{"0::", "", "memory.max", "memory.current", {"inactive_file ", "active_file "}},
-    GroupFiles{":memory:",
+    GroupFiles{"", "", "memory.max", "memory.current", {"inactive_file ", "active_file "}},
+    GroupFiles{"memory",
                "memory",
                "memory.limit_in_bytes",
                "memory.usage_in_bytes",
@@ -66,6 +67,26 @@ int64_t left_in(const fs::path& group, const GroupFiles& files) {
   return std::max<int64_t>(0, *limit - std::clamp<int64_t>(used, 0, *limit));
 }
 
+// The path of a group in a line "hierarchy:controller,controller:path" of /proc/self/cgroup;
+// nothing where the line is about other controllers.
+std::optional<fs::path> group_path(std::string_view line, std::string_view controller) {
+  const size_t first = line.find(':');
+  const size_t second = first == line.npos ? first : line.find(':', first + 1);
+  if (second == line.npos) {
+    return std::nullopt;
+  }
+  std::string_view controllers = line.substr(first + 1, second - first - 1);
+  for (bool more = true; more;) {
+    const size_t end = std::min(controllers.find(','), controllers.size());
+    if (controllers.substr(0, end) == controller) {
+      return fs::path(line.substr(second + 1));
+    }
+    more = end < controllers.size();
+    controllers.remove_prefix(more ? end + 1 : end);
+  }
+  return std::nullopt;
+}
+
 // The process's own group and those above it. In a container the path may be one of the machine's,
 // which is not there; the mount itself then is the container's group.
 int64_t left_in_groups(const fs::path& root, const GroupFiles& files) {
@@ -73,12 +94,12 @@ int64_t left_in_groups(const fs::path& root, const GroupFiles& files) {
   int64_t left = left_in(mount, files);
   std::ifstream in(root / "proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {
-    const size_t found = line.find(files.line);
-    if (found == std::string::npos) {
+    const std::optional<fs::path> path = group_path(line, files.controller);
+    if (!path) {
       continue;
     }
     fs::path group = mount;
-    for (const fs::path& name : fs::path(line.substr(found + files.line.size())).relative_path()) {
+    for (const fs::path& name : path->relative_path()) {
       group /= name;
       left = std::min(left, left_in(group, files));
     }

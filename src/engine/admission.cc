@@ -11,6 +11,7 @@ namespace hopskip {
 namespace {
 
 constexpr int64_t kMaxPages = std::numeric_limits<int32_t>::max();
+constexpr int64_t kLeastShare = 8;  // of the host's memory, a part in so many is the KV cache's
 
 }  // namespace
 
@@ -35,14 +36,13 @@ EngineOptions resolved(EngineOptions options, const ModelConfig& model) {
     options.context = model.max_position;
   }
   check(options.context > 0 && options.context <= model.max_position, kInvalid,
-        "a context (--ctx) of {} tokens; the model allows 1 to {}", options.context,
-        model.max_position);
+        "context is {}; the model allows 1 to {}", options.context, model.max_position);
   check(options.kv_tokens >= 0, kInvalid, "kv_tokens is {}; it must be 0 (automatic) or above",
         options.kv_tokens);
   check(options.max_sequences > 0, kInvalid, "max_sequences is {}; it must be 1 or above",
         options.max_sequences);
   check(options.chunk_tokens >= options.max_sequences, kInvalid,
-        "chunk_tokens (--chunk) is {}; it must be at least max_sequences, {}: in a step each "
+        "chunk_tokens is {}; it must be at least max_sequences, {}: in a step each "
         "sequence that decodes takes a token",
         options.chunk_tokens, options.max_sequences);
   return options;
@@ -60,7 +60,7 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
     check(
         fitting > 0, ErrorCode::kOutOfMemory,
         "beside the weights and a step of {} tokens the device has room for {} tokens of KV cache, "
-        "which is less than a page of {}; take a smaller model, a smaller chunk_tokens (--chunk) "
+        "which is less than a page of {}; take a smaller model, a smaller chunk_tokens "
         "or another device",
         options.chunk_tokens, memory / (config.bytes_per_page() / config.page_size),
         config.page_size);
@@ -71,23 +71,43 @@ KvConfig kv_config(const EngineOptions& options, const ModelConfig& model, int64
   const int64_t tokens = options.kv_tokens == 0 ? options.context : options.kv_tokens;
   config.num_pages = (tokens - 1) / config.page_size + 1;
   check(config.num_pages <= kMaxPages, ErrorCode::kInvalidArgument,
-        "kv_tokens (--kv-tokens) is {}; at most {} can be addressed", tokens,
-        kMaxPages * config.page_size);
+        "kv_tokens is {}; at most {} can be addressed", tokens, kMaxPages * config.page_size);
   return config;
 }
 
-LengthLimit length_limit(const EngineOptions& options, int64_t kv_capacity, int64_t max_position) {
+KvConfig within(KvConfig config, int64_t spare, int64_t mapped) {
+  const int64_t memory = std::max(spare - mapped, spare / kLeastShare);
+  config.num_pages =
+      std::min(config.num_pages, std::max<int64_t>(1, memory / config.bytes_per_page()));
+  return config;
+}
+
+LengthLimit length_limit(const EngineOptions& options, int64_t kv_capacity, int64_t max_position,
+                         bool on_host) {
   const int64_t wanted = options.context > 0 ? options.context : max_position;
-  if (kv_capacity < wanted) {
-    return {kv_capacity, fmt::format("a KV cache of {} tokens", kv_capacity),
-            options.kv_tokens > 0
-                ? "raise kv_tokens (--kv-tokens)"
-                : "make room for more: a smaller kv_dtype (--kv-dtype fp8, on a GPU), a smaller "
-                  "chunk_tokens (--chunk), a smaller model"};
+  if (kv_capacity >= wanted) {
+    return {.tokens = wanted,
+            .what = fmt::format("a context of {}", wanted),
+            .way_out = wanted < max_position
+                           ? fmt::format("raise context, at most to {}", max_position)
+                           : ""};
   }
-  return {wanted, fmt::format("a context of {}", wanted),
-          wanted < max_position ? fmt::format("raise the context (--ctx, at most {})", max_position)
-                                : ""};
+  LengthLimit limit{.tokens = kv_capacity,
+                    .what = fmt::format("a KV cache of {} tokens", kv_capacity)};
+  if (options.kv_tokens > 0) {
+    limit.way_out = "raise kv_tokens";
+    return limit;
+  }
+  limit.notice =
+      fmt::format("KV cache of {} tokens: there is memory for no more of the context of {}",
+                  kv_capacity, wanted);
+  if (on_host) {
+    limit.way_out = "make room for more: end other programs, or take a smaller model";
+  } else {
+    limit.way_out = fmt::format("make room for more: {}a smaller chunk_tokens, a smaller model",
+                                options.kv_dtype == DType::kF8E4M3 ? "" : "kv_dtype fp8, ");
+  }
+  return limit;
 }
 
 std::string LengthLimit::too_long(int64_t tokens) const {

@@ -42,12 +42,19 @@ KvConfig planned_kv(const EngineOptions& given, const ModelConfig& model) {
   return config;
 }
 
-// The pages of one whole context, or what the host has memory for.
-KvConfig within_host(KvConfig config, const EngineOptions& given, const Backend& backend) {
-  if (leaves_size_open(given) && backend.host_bytes({}, config).kv_cache > spare_memory()) {
-    config.num_pages = std::max<int64_t>(1, spare_memory() / config.bytes_per_page());
+bool keeps_kv_on_host(const Backend& backend, const KvConfig& config) {
+  return backend.host_bytes({}, config).kv_cache > 0;
+}
+
+// The model's weights are loaded. options: resolved(given).
+std::unique_ptr<KvStorage> make_kv(const EngineOptions& given, const EngineOptions& options,
+                                   Backend& backend, Model& model, const Checkpoint& checkpoint) {
+  KvConfig config =
+      kv_config(options, model.config(), memory_beside_largest_step(backend, model, options));
+  if (leaves_size_open(given) && keeps_kv_on_host(backend, config)) {
+    config = within(config, spare_memory(), mapped_bytes(checkpoint, backend));
   }
-  return config;
+  return backend.make_kv_storage(with_scales(config, checkpoint));
 }
 
 }  // namespace
@@ -59,15 +66,12 @@ class Engine::Impl {
         backend_(backend),
         model_(load_model(checkpoint, backend, options_.on_load,
                           planned_kv(options, checkpoint.config))),
-        kv_(backend.make_kv_storage(with_scales(
-            within_host(kv_config(options_, model_->config(),
-                                  memory_beside_largest_step(backend, *model_, options_)),
-                        options, backend),
-            checkpoint))),
+        kv_(make_kv(options, options_, backend, *model_, checkpoint)),
         pool_(kv_->config().num_pages, kv_->config().page_size),
         scheduler_(pool_, {options_.chunk_tokens, options_.max_sequences}),
         limit_(length_limit(options_, pool_.num_pages() * pool_.page_size(),
-                            model_->config().max_position)) {
+                            model_->config().max_position,
+                            keeps_kv_on_host(backend, kv_->config()))) {
     options_.on_load = {};  // the caller's, who need not outlive the constructor
   }
 
@@ -119,7 +123,7 @@ class Engine::Impl {
   // row: the candidates of the last position, [1][vocab] logits, if it is the sequence's last.
   void advance(Job& job, const Chunk& chunk, const RowCandidates* row, Matrix logits);
   SampledToken sample(Job& job, const RowCandidates& row, Matrix logits);
-  Event finish(RequestId id, FinishReason reason, std::string error = "");
+  Event finish(RequestId id, FinishReason reason, const Error* error = nullptr);
 
   EngineOptions options_;
   Backend& backend_;
@@ -200,7 +204,7 @@ std::span<const Event> Engine::Impl::step() {
   } catch (const Error& error) {
     for (RequestId id : ids) {
       if (jobs_.contains(id)) {
-        events_.push_back(finish(id, FinishReason::kError, error.what()));
+        events_.push_back(finish(id, FinishReason::kError, &error));
       }
     }
   }
@@ -387,7 +391,7 @@ void Engine::Impl::advance(Job& job, const Chunk& chunk, const RowCandidates* ro
       throw;
     }
     // These logits are the sequence's own: the others of the step go on.
-    events_.push_back(finish(sequence.id, FinishReason::kError, error.what()));
+    events_.push_back(finish(sequence.id, FinishReason::kError, &error));
     return;
   }
   sequence.tokens.push_back(token.id);
@@ -405,7 +409,7 @@ void Engine::Impl::advance(Job& job, const Chunk& chunk, const RowCandidates* ro
   events_.push_back(std::move(event));
 }
 
-Event Engine::Impl::finish(RequestId id, FinishReason reason, std::string error) {
+Event Engine::Impl::finish(RequestId id, FinishReason reason, const Error* error) {
   const auto job = jobs_.find(id);
   SequenceStats& stats = *job->second.stats;
   stats.finished_s = job->second.seconds();
@@ -414,7 +418,10 @@ Event Engine::Impl::finish(RequestId id, FinishReason reason, std::string error)
   Event event;
   event.id = id;
   event.finish = reason;
-  event.error = std::move(error);
+  if (error != nullptr) {
+    event.error = error->what();
+    event.error_code = error->code();
+  }
   event.stats = job->second.stats;
   scheduler_.remove(*job->second.sequence);
   jobs_.erase(job);
@@ -446,6 +453,7 @@ int64_t Engine::context() const { return impl_->limit().tokens; }
 std::string Engine::too_long(int64_t prompt_tokens) const {
   return impl_->limit().too_long(prompt_tokens);
 }
+const std::string& Engine::notice() const { return impl_->limit().notice; }
 PerPhase<TilePlan> Engine::tile_plans() const { return impl_->tile_plans(); }
 
 }  // namespace hopskip

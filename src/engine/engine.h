@@ -72,8 +72,8 @@ class Engine {
   // Nothing to do: step() would return nothing.
   bool idle() const;
   // One step over the batch: at most one token for each request, in order of arrival. Valid until
-  // the next call. A backend error ends the requests of that step with kError,
-  // logits that are not finite the request that they belong to.
+  // the next call. A backend error ends the requests of that step with kError and its
+  // code, logits that are not finite, with kCorrupt, the request that they belong to.
   std::span<const Event> step();
 
   // From the next step on, whether EngineStats::timed is measured. It makes steps slower.
@@ -87,6 +87,9 @@ class Engine {
   int64_t context() const;  // longest prompt + output
   // Of a prompt that leaves no room in context(): what bounds it, and the way out.
   std::string too_long(int64_t prompt_tokens) const;
+  // To be told once: where memory ends before the context, "KV cache of 4096 tokens: there is
+  // memory for no more of the context of 131072". Empty: it does not.
+  const std::string& notice() const;
   // How attention runs: the tile plan of each phase is what factors are calibrated for.
   PerPhase<TilePlan> tile_plans() const;
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/sampling.h"
+#include "hopskip/error.h"
 #include "hopskip/types.h"
 
 namespace hopskip {
@@ -50,8 +51,10 @@ struct Event {
   RequestId id = 0;
   std::optional<SampledToken> token;           // a new token
   std::optional<FinishReason> finish;          // set once, in the last event of a request
-  std::string error;                           // one line, for kError
   std::shared_ptr<const SequenceStats> stats;  // with `finish`
+  // Of kError: what the error said and was.
+  std::string error;
+  ErrorCode error_code = ErrorCode::kInternal;
 };
 
 }  // namespace hopskip

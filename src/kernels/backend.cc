@@ -1,9 +1,12 @@
-// Operations that are others in a row, for backends that have nothing better.
+// What a backend does that has nothing better: operations that are others in a row.
 #include "kernels/backend.h"
 
 #include "base/check.h"
+#include "kernels/contract.h"
 
 namespace hopskip {
+
+void Backend::check_kv(const KvConfig& config) const { check_kv_config(config); }
 
 void Backend::all_reduce(Matrix /*x*/) {
   check(world().size == 1, ErrorCode::kInternal, "{}: no sum over a world of {} ranks",

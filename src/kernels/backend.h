@@ -132,14 +132,13 @@ struct AttentionDebug {
   std::vector<SkipMap>* maps = nullptr;  // one for each sequence of the step, replaced
 };
 
-// What a step's time goes to.
-enum class Part : uint8_t {
-  kAttention,  // attention() alone
-  kLinear,     // linear(), the router of experts included, and all of norm_linear() and …
-               // … norm_gated_linear(), norm and activation included, where a backend has them
-  kExperts,    // moe(), and all of norm_moe(), norm and router included, where a backend has it
-  kRest,       // embedding, other norms, rotary embedding, appending to the cache, activations
-};
+// What a step's time goes to:
+//   attention  attention() alone
+//   linear     linear(), the router of experts included; where a backend has norm_linear() and
+//              norm_gated_linear(), all of them, norm and activation included
+//   experts    moe(); where a backend has norm_moe(), all of it, norm and router included
+//   rest       embedding, other norms, rotary embedding, appending to the cache, activations
+enum class Part : uint8_t { kAttention, kLinear, kExperts, kRest };
 inline constexpr std::array<Part, 4> kParts{Part::kAttention, Part::kLinear, Part::kExperts,
                                             Part::kRest};
 
@@ -230,6 +229,9 @@ struct MemoryUse {
 struct HostBytes {
   int64_t weights = 0;
   int64_t kv_cache = 0;
+  // Of files that are mapped and stay in use. The system counts these pages as free: they can be
+  // read again, which every step would then wait for.
+  int64_t mapped = 0;
 };
 
 // The matrices of a layer's E experts, each from load_experts(); H: the model's hidden size, I: an
@@ -291,8 +293,8 @@ class Backend {
   // Before a model is loaded: throws OutOfMemory, with the numbers, where a device with memory of
   // its own has no room for these tensors.
   virtual void check_fits(std::span<const TensorView> /*weights*/) const {}
-  // What load() of these tensors and make_kv_storage() would take of the host's memory. A mapped
-  // file does not count: its pages come and go. Zeros for a device with memory of its own.
+  // What load() of these tensors and make_kv_storage() would take of the host's memory. Zeros for a
+  // device with memory of its own.
   virtual HostBytes host_bytes(std::span<const TensorView> /*weights*/,
                                const KvConfig& /*kv*/) const {
     return {};
@@ -300,7 +302,11 @@ class Backend {
   // The view's memory must outlive the weight, unless that is a copy; of a random view, the weight
   // holds the values. Throws Unsupported for a dtype it cannot compute with.
   virtual WeightPtr load(const TensorView& view) = 0;
-  // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with.
+  // Throws Unsupported for a head_dim, dtype or page size that attention cannot run with,
+  // InvalidArgument for numbers that mean nothing. Takes no memory. Unless it is overridden: what
+  // no backend can have.
+  virtual void check_kv(const KvConfig& config) const;
+  // Throws as check_kv() does, and OutOfMemory.
   virtual std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) = 0;
   // Bytes that the pages of such a KV storage may take now (its num_pages is not looked at), of a
   // device whose memory is there to be used up: to be asked once weights are loaded and a large

@@ -27,7 +27,7 @@ Matrix HostWorkspace::allocate(int64_t rows, int64_t cols) {
     const auto spare = static_cast<size_t>(spare_memory());
     check(size <= spare, ErrorCode::kOutOfMemory,
           "a step needs {:.1f} GB more of memory, and this machine has {:.1f} GB to give; let it "
-          "take fewer tokens (chunk_tokens, --chunk)",
+          "take fewer tokens (chunk_tokens)",
           1e-9 * static_cast<double>(size), 1e-9 * static_cast<double>(spare));
     chunks_.push_back({allocate_huge(size), size});
     used_ = 0;

@@ -53,7 +53,7 @@ void Generation::State::finish(const Event& last) {
     }
   }
   if (last.finish == FinishReason::kError && !error) {
-    error = std::make_exception_ptr(Error(ErrorCode::kDevice, last.error));
+    error = std::make_exception_ptr(Error(last.error_code, last.error));
   }
   if (error) {
     promise.set_exception(error);

@@ -14,6 +14,7 @@
 #include "llm/model_path.h"
 #include "llm/sparse.h"
 #include "llm/text_model.h"
+#include "text/stop_matcher.h"
 
 namespace hopskip {
 namespace {
@@ -99,6 +100,9 @@ struct LLM::Impl {
             .tile_plan = {to_string(plans.prefill), to_string(plans.decode)},
             .threshold_scale_factor =
                 resolve_sparse(sparse_attention, profile, name, plans).threshold_scale_factor};
+    if (!engine.notice().empty()) {
+      info.notices.push_back(engine.notice());
+    }
     thread = std::thread([this] { run(); });
   }
 
@@ -241,7 +245,7 @@ void validate(const GenerateParams& params) {
   check(params.max_tokens >= 0, ErrorCode::kInvalidArgument,
         "max_tokens is {}; it must not be negative", params.max_tokens);
   validate(params.sampling);
-  const StopMatcher stops(params.stop);
+  validate_stops(params.stop);
 }
 
 LLM::LLM(LLMOptions options) : impl_(std::make_unique<Impl>(options)) {}

@@ -25,8 +25,8 @@ SparseSettings resolve_sparse(const SkipSoftmaxConfig& config,
     return settings;
   }
   check(profile.has_value(), ErrorCode::kInvalidArgument,
-        "target_sparsity needs a profile, and {} brings none: give one (made by 'hopskip "
-        "calibrate'), or a threshold_scale_factor",
+        "target_sparsity needs a profile, and {} brings none: give one that was made by "
+        "calibration, or a threshold_scale_factor",
         model);
   check(profile->model.empty() || profile->model == model, ErrorCode::kInvalidArgument,
         "the profile was fitted for '{}', not for '{}'", profile->model, model);

@@ -39,10 +39,14 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 // known, for another architecture, or where the ranks of the backend's world cannot share the
 // model; NotFound or Corrupt, naming the tensor, for one that is missing or misshapen; OutOfMemory,
 // before anything is loaded, where the backend has no room for the weights or the host none for
-// them and `kv`, the KV cache that is to stand beside them (no pages: not known); what
-// make_kv_storage() throws for one that the backend cannot have, then, too.
+// them and `kv`, the KV cache that is to stand beside them (no pages: not known); what check_kv()
+// throws for one that the backend cannot have, then, too.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, Backend& backend,
                                   const LoadProgress& on_load = {}, const KvConfig& kv = {});
+
+// Of the model's weights, the bytes that stay in use where the checkpoint's files are mapped
+// (HostBytes::mapped). Loads nothing; throws as load_model() does for what the checkpoint lacks.
+int64_t mapped_bytes(const Checkpoint& checkpoint, Backend& backend);
 
 }  // namespace hopskip
 

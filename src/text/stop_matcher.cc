@@ -6,10 +6,16 @@
 
 namespace hopskip {
 
-StopMatcher::StopMatcher(std::vector<std::string> stops) {
-  for (std::string& stop : stops) {
+void validate_stops(std::span<const std::string> stops) {
+  for (const std::string& stop : stops) {
     check(!stop.empty(), ErrorCode::kInvalidArgument,
           "a stop string is empty: leave it out or give it at least one character");
+  }
+}
+
+StopMatcher::StopMatcher(std::vector<std::string> stops) {
+  validate_stops(stops);
+  for (std::string& stop : stops) {
     Pattern pattern{std::move(stop), {}, 0};
     pattern.failure.resize(pattern.text.size(), 0);
     for (size_t i = 1, border = 0; i < pattern.text.size(); ++i) {

@@ -4,18 +4,22 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace hopskip {
 
+// Throws InvalidArgument for an empty stop string.
+void validate_stops(std::span<const std::string> stops);
+
 // Lets text through up to the first stop string, and holds back only what may be the beginning of
 // one. Of several stop strings the one that ends first stops the text; of those that end at the
 // same byte, the one that begins first.
 class StopMatcher {
  public:
-  // Throws InvalidArgument for an empty stop string. No stop strings: everything passes at once.
+  // Throws as validate_stops(). No stop strings: everything passes at once.
   explicit StopMatcher(std::vector<std::string> stops);
 
   // Text that may be shown now. After a stop: the text before it, then always "".

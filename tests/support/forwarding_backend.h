@@ -31,6 +31,7 @@ class ForwardingBackend : public Backend {
     return inner_->host_bytes(weights, kv);
   }
   WeightPtr load(const TensorView& view) override { return inner_->load(view); }
+  void check_kv(const KvConfig& config) const override { inner_->check_kv(config); }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return inner_->make_kv_storage(config);
   }

@@ -113,7 +113,7 @@ CpuAttention::CpuAttention(ThreadPool& pool, SimdLevel level,
 
 CpuAttention::~CpuAttention() = default;
 
-std::unique_ptr<KvStorage> CpuAttention::make_kv_storage(const KvConfig& config) {
+void CpuAttention::check_kv(const KvConfig& config) {
   check_kv_config(config);
   check(config.dtype != DType::kF8E4M3, ErrorCode::kUnsupported,
         "CPU attention with K and V in fp8: use bf16 or f16, or a GPU (device 'cuda')");
@@ -123,6 +123,10 @@ std::unique_ptr<KvStorage> CpuAttention::make_kv_storage(const KvConfig& config)
   check(config.page_size % kSliceKeys == 0, ErrorCode::kUnsupported,
         "CPU attention with pages of {} tokens: multiples of {} are possible", config.page_size,
         kSliceKeys);
+}
+
+std::unique_ptr<KvStorage> CpuAttention::make_kv_storage(const KvConfig& config) {
+  check_kv(config);
   return std::make_unique<CpuKvStorage>(config);
 }
 

@@ -24,6 +24,7 @@ class CpuAttention {
                const PerPhase<std::optional<TilePlan>>& tile_plans = {});
   ~CpuAttention();
 
+  static void check_kv(const KvConfig& config);
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config);
   std::unique_ptr<Step> begin_step(const StepInputs& inputs);
   void kv_append(Step& step, int layer, Matrix k, Matrix v);

@@ -22,7 +22,9 @@ std::string CpuBackend::description() const {
 HostBytes CpuBackend::host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const {
   HostBytes bytes{.kv_cache = kv.num_pages * kv.bytes_per_page()};
   for (const TensorView& view : weights) {
-    bytes.weights += CpuWeight::bytes_taken(view);
+    const int64_t taken = CpuWeight::bytes_taken(view);
+    bytes.weights += taken;
+    bytes.mapped += taken > 0 ? 0 : view.bytes();
   }
   return bytes;
 }

@@ -33,6 +33,7 @@ class CpuBackend final : public Backend {
   HostBytes host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const override;
   WeightPtr load(const TensorView& view) override;
 
+  void check_kv(const KvConfig& config) const override { CpuAttention::check_kv(config); }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     return attention_.make_kv_storage(config);
   }

@@ -87,7 +87,7 @@ void count(const SkipMap& map, const TilePlan& plan, std::span<SkipCounts> count
 }  // namespace
 
 std::unique_ptr<KvStorage> ReferenceBackend::make_kv_storage(const KvConfig& config) {
-  check_kv_config(config);
+  check_kv(config);
   return std::make_unique<ReferenceKv>(config);
 }
 

@@ -55,7 +55,7 @@ HostBytes ReferenceBackend::host_bytes(std::span<const TensorView> weights,
                                        const KvConfig& kv) const {
   HostBytes bytes{.kv_cache = kv.num_pages * kv.bytes_per_page()};
   for (const TensorView& view : weights) {
-    bytes.weights += view.random ? view.bytes() : 0;
+    (view.random ? bytes.weights : bytes.mapped) += view.bytes();
   }
   return bytes;
 }

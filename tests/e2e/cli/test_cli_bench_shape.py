@@ -1,5 +1,6 @@
 """hopskip bench --shape: random weights in a known shape, the skipped share that was asked for, times by part."""
 import csv
+import re
 
 import pytest
 
@@ -96,12 +97,15 @@ def test_notes_on_lengths(hopskip):
 
 
 def test_what_the_machine_has_no_memory_for(hopskip):
-    done = hopskip("bench", "prefill", "--shape", "tiny", "--ctx", 1 << 30, "--device", "cpu")
+    # 141 TB: the smallest shape, whose weights fit anywhere, with a cache that fits nowhere.
+    done = hopskip("bench", "decode", "--shape", "tiny", "--ctx", 1 << 30, "--batch", 64, "--device", "cpu")
     assert done.code == 1 and done.out == ""
     first, *_, last = done.err.splitlines()
     assert first.startswith("tiny, 4 layers, random weights, on cpu")  # before the weights are made
-    assert last.startswith("hopskip: tiny shape: the weights need 0.0 GB and a KV cache of 1073741888 tokens 2199.0 GB")
-    assert "--ctx" in last and "--kv-tokens" in last
+    assert re.match(r"hopskip: tiny shape: the weights need 0\.0 GB and a KV cache of \d+ tokens 14\d{4}\.\d GB", last)
+    assert last.endswith("take a shorter context (--ctx), fewer kv_tokens (--kv-tokens) or fewer sequences at a time, or fewer --layers")
+    done = hopskip("bench", "decode", "--shape", "tiny", "--layers", 1, "--ctx", 1 << 30, "--batch", 127, "--device", "cpu")
+    assert done.code == 1 and "--layers" not in done.err
 
 
 def test_without_parts_and_what_does_not_fit(hopskip):

@@ -1,4 +1,7 @@
 """Bad input: exit code 2 for wrong use and 1 for failure, one line that names the thing, nothing half-written."""
+import json
+import subprocess
+
 import pytest
 
 RUN = ["run", "smollm2-135m", "-p", "hi"]
@@ -25,6 +28,10 @@ USAGE = [
     (["chat", "smollm2-135m", "--stop", ""], "stop string is empty"),
     (["run", "smollm2-135m", "-p"], "--prompt: a value is missing"),
     ([*RUN, "-p", "ho"], "--prompt: given more than once"),
+    (["eval", "smollm2-135m", "ppl missing", "--text", "x"], "ppl missing not in {ppl}"),
+    (["eval", "smollm2-135m", "At Most 1 required but received", "--text", "x"], "received not in {ppl}"),
+    ([*RUN, "--threads", "x missing"], "--threads = x missing: no number"),
+    ([*RUN, "--set", "chunk_tokens=x"], "--set chunk_tokens=x: chunk_tokens"),
     (["info", "--threads", "9999"], "threads is 9999"),
     (["bench", "prefill", "smollm2-135m", "--set", "sparse_attention_config.threshold_scale_factor=3"], "--skip says which factors"),
     (["info", "--kv-dtype", "bogus"], "no dtype 'bogus' for the KV cache"),
@@ -56,6 +63,8 @@ USAGE = [
 
 USAGE_WITH_MODEL = [
     (["--target-sparsity", "0.5"], "target_sparsity needs a profile"),
+    (["--target-sparsity", "0.5"], "made by calibration ('hopskip calibrate')"),
+    (["--set", "chunk_tokens=1", "--set", "max_batch_size=2"], "chunk_tokens (--chunk) is 1; it must be at least"),
     (["--top-p", "2"], "top_p is 2"),
     (["--simd", "mmx"], "unknown instruction set 'mmx'"),
     (["--temp", "-1"], "temperature"),
@@ -63,7 +72,7 @@ USAGE_WITH_MODEL = [
     (["--stop", ""], "stop string is empty"),
     (["--ctx", "999999"], "999999"),
     (["--ctx", "20"], "too long for a context of 20"),
-    (["--ctx", "20"], "raise the context (--ctx, at most 8192)"),
+    (["--ctx", "20"], "raise context (--ctx), at most to 8192"),
 ]
 
 
@@ -115,6 +124,33 @@ def test_devices_that_cannot_do_it(hopskip, model):
 def test_what_the_machine_has_no_memory_for(hopskip, model):
     hopskip.fails(1, "a KV cache of 1073741824 tokens", *RUN, "--kv-tokens", 1 << 30)
     hopskip.fails(1, "GB of memory to give; take a shorter context (--ctx), fewer kv_tokens (--kv-tokens)", *RUN, "--kv-tokens", 1 << 30)
+
+
+def test_a_context_that_the_machine_has_no_memory_for(hopskip, model, tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemAvailable: 150000 kB\n")  # after the weights are loaded, too
+    small = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'mount --bind {meminfo} /proc/meminfo && exec "$@"', "sh"]
+
+    def run(*args):
+        return subprocess.run([*small, *args], capture_output=True, text=True, timeout=120)
+
+    try:
+        seen = run("cat", "/proc/meminfo").stdout
+    except FileNotFoundError:
+        seen = ""
+    if seen != meminfo.read_text():
+        pytest.skip("no other /proc/meminfo can be mounted here")
+    notice = "KV cache of 6208 tokens: there is memory for no more of the context of 8192"
+    done = run(hopskip.binary, *RUN, "-n", "2", "--stats", str(tmp_path / "stats.json"))
+    assert done.returncode == 0 and done.stderr.splitlines()[0] == f"note  {notice}", done.stderr
+    assert json.loads((tmp_path / "stats.json").read_text())["notices"] == [notice]
+    assert f"note         {notice}" in run(hopskip.binary, "info", "smollm2-135m").stdout
+    done = run(hopskip.binary, "run", "smollm2-135m", "-p", "a " * 7000)
+    assert done.returncode == 2 and "too long for a KV cache of 6208 tokens" in done.stderr
+    assert "end other programs, or take a smaller model" in done.stderr and "fp8" not in done.stderr
+    done = run(hopskip.binary, *RUN, "--ctx", "8192")  # who asks for it gets it, or hears why not
+    assert done.returncode == 1 and "take a shorter context (--ctx)" in done.stderr
+    assert run(hopskip.binary, *RUN, "-n", "2", "--ctx", "256").stderr.count("note") == 0
 
 
 def test_a_prompt_that_the_kv_cache_bounds(hopskip, model, long_text):

@@ -460,6 +460,11 @@ TEST_F(CudaStepTest, SaysWhatItCannotDo) {
                backend_->make_kv_storage({1, 1, 64, DType::kF16, 64, 1}));
   EXPECT_ERROR(ErrorCode::kUnsupported, "head_dim 40",
                backend_->make_kv_storage({1, 1, 40, DType::kBF16, 64, 1}));
+  EXPECT_ERROR(ErrorCode::kUnsupported, "a KV cache in f16",
+               backend_->check_kv({1, 1, 64, DType::kF16, 64, 1}));
+  EXPECT_ERROR(ErrorCode::kUnsupported, "head_dim 40",
+               backend_->check_kv({1, 1, 40, DType::kBF16, 64, 1}));
+  backend_->check_kv({1, 1, 64, DType::kF8E4M3, 64, 1'000'000'000});  // asks, and takes nothing
   AttentionShape capped = shape();
   capped.softcap = 30.0f;
   EXPECT_ERROR(ErrorCode::kUnsupported, "soft-cap",

@@ -71,6 +71,32 @@ TEST(HostMemory, KnowsTheFirstVersionOfGroups) {
   EXPECT_EQ(available_memory(root.path()), 600000);
 }
 
+// Of a group whose limit leaves 300000 bytes, whether a line of /proc/self/cgroup names it.
+bool finds_group(const std::string& line, const std::string& folder, bool first_version) {
+  const Root root;
+  root.write("proc/meminfo", "MemAvailable: 4096 kB\n");
+  root.write("proc/self/cgroup", line + "\n");
+  const std::string group = "sys/fs/cgroup/" + folder + "/";
+  root.write(group + (first_version ? "memory.limit_in_bytes" : "memory.max"), "1000000\n");
+  root.write(group + (first_version ? "memory.usage_in_bytes" : "memory.current"), "700000\n");
+  return available_memory(root.path()) == 300000;
+}
+
+TEST(HostMemory, ReadsTheLinesOfGroupsByTheirFields) {
+  EXPECT_TRUE(finds_group("0::/a", "a", false));
+  EXPECT_TRUE(finds_group("0::/a:b", "a:b", false));
+  EXPECT_FALSE(finds_group("10::/a", "a", true));
+  EXPECT_FALSE(finds_group("1:name=systemd:/x/0::/a", "a", false));
+  EXPECT_TRUE(finds_group("4:memory:/a", "memory/a", true));
+  EXPECT_TRUE(finds_group("4:cpu,memory:/a", "memory/a", true));
+  EXPECT_TRUE(finds_group("4:memory,cpu:/a:memory:/b", "memory/a:memory:/b", true));
+  EXPECT_FALSE(finds_group("4:cpu:/x:memory:/a", "memory/a", true));
+  EXPECT_FALSE(finds_group("4:hugememory:/a", "memory/a", true));
+  for (const char* broken : {"", ":", "memory", "4:memory", "::"}) {
+    EXPECT_FALSE(finds_group(broken, "memory/a", true)) << broken;
+  }
+}
+
 TEST(HostMemory, SparesSome) {
   const Root root;
   root.write("proc/meminfo", "MemAvailable: 1600 kB\n");

@@ -48,28 +48,72 @@ TEST(KvConfig, AGivenSizeIsTakenAnywhere) {
   EXPECT_EQ(kv_config(options, model(), kPageBytes).num_pages, 2);
 }
 
+TEST(KvConfig, WithinTheHostsMemoryHoldsWhatFits) {
+  const KvConfig config = kv_config(resolved({}, model()), model(), 0);
+  ASSERT_EQ(config.num_pages, 16);
+  struct Case {
+    int64_t spare, mapped, pages;
+  };
+  for (const Case& c : {
+           Case{1000 * kPageBytes, 0, 16}, Case{16 * kPageBytes, 0, 16},
+           Case{16 * kPageBytes - 1, 0, 15}, Case{5 * kPageBytes + 1, 0, 5},
+           Case{kPageBytes - 1, 0, 1},  // at least one
+           Case{0, 0, 1}, Case{20 * kPageBytes, 4 * kPageBytes, 16},
+           Case{20 * kPageBytes, 9 * kPageBytes, 11}, Case{40 * kPageBytes, 35 * kPageBytes, 5},
+           Case{40 * kPageBytes, 39 * kPageBytes, 5},
+           Case{40 * kPageBytes, 1000 * kPageBytes, 5},  // weights larger than the memory
+       }) {
+    EXPECT_EQ(within(config, c.spare, c.mapped).num_pages, c.pages) << c.spare << " " << c.mapped;
+  }
+}
+
 TEST(LengthLimit, NamesWhatBoundsAPrompt) {
+  constexpr DType kFp8 = DType::kF8E4M3;
   struct Case {
     EngineOptions options;
     int64_t kv_capacity, tokens;
+    bool on_host;
     const char* text;
+    const char* notice = "";
   };
   for (const Case& c : {
            Case{{.context = 64},
                 64,
                 64,
-                "a context of 64: shorten it, or raise the context (--ctx, at most 1000)"},
-           Case{{}, 1024, 1000, "a context of 1000: shorten it, the model allows no more"},
+                true,
+                "a context of 64: shorten it, or raise context, at most to 1000"},
+           Case{{}, 1024, 1000, true, "a context of 1000: shorten it, the model allows no more"},
            Case{{.kv_tokens = 128},
                 128,
                 128,
-                "a KV cache of 128 tokens: shorten it, or raise kv_tokens (--kv-tokens)"},
-           Case{{.context = 100, .kv_tokens = 64}, 64, 64, "or raise kv_tokens (--kv-tokens)"},
-           Case{{}, 640, 640, "a KV cache of 640 tokens: shorten it, or make room for more"},
+                true,
+                "a KV cache of 128 tokens: shorten it, or raise kv_tokens"},
+           Case{{.context = 100, .kv_tokens = 64}, 64, 64, false, "or raise kv_tokens"},
+           Case{{},
+                640,
+                640,
+                true,
+                "a KV cache of 640 tokens: shorten it, or make room for more: end other programs, "
+                "or take a smaller model",
+                "KV cache of 640 tokens: there is memory for no more of the context of 1000"},
+           Case{{},
+                640,
+                640,
+                false,
+                "for more: kv_dtype fp8, a smaller chunk_tokens, a smaller model",
+                "KV cache of 640 tokens: there is memory for no more of the context of 1000"},
+           Case{{.context = 800, .kv_dtype = kFp8},
+                640,
+                640,
+                false,
+                "for more: a smaller chunk_tokens, a smaller model",
+                "KV cache of 640 tokens: there is memory for no more of the context of 800"},
        }) {
-    const LengthLimit limit = length_limit(c.options, c.kv_capacity, model().max_position);
+    const LengthLimit limit =
+        length_limit(c.options, c.kv_capacity, model().max_position, c.on_host);
     EXPECT_EQ(limit.tokens, c.tokens);
     EXPECT_NE(limit.too_long(2000).find(c.text), std::string::npos) << limit.too_long(2000);
+    EXPECT_EQ(limit.notice, c.notice);
   }
 }
 

@@ -134,8 +134,7 @@ TEST_F(EngineTest, RefusesWhatCannotRun) {
     request.threshold_scale_factor.decode = factor;
     EXPECT_ERROR(kInvalid, "decode threshold scale factor", engine.add(request));
   }
-  EXPECT_ERROR(kInvalid, "context (--ctx) of 2000 tokens; the model allows 1 to 1024",
-               make({.context = 2000}));
+  EXPECT_ERROR(kInvalid, "context is 2000; the model allows 1 to 1024", make({.context = 2000}));
   EXPECT_ERROR(kInvalid, "chunk_tokens", make({.chunk_tokens = 3, .max_sequences = 4}));
 }
 
@@ -278,6 +277,7 @@ TEST_F(EngineTest, LogitsThatAreNotFiniteEndTheirRequestOnly) {
   }
   EXPECT_EQ(last[ids[1]].finish, FinishReason::kError);
   EXPECT_THAT(last[ids[1]].error, testing::HasSubstr("not finite"));
+  EXPECT_EQ(last[ids[1]].error_code, ErrorCode::kCorrupt);
   EXPECT_TRUE(tokens[ids[1]].empty());
   Engine untouched = make();
   for (size_t i : {0, 2}) {

@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
-
+#include "base/host_memory.h"
 #include "kernels/reference/reference_backend.h"
 #include "support/error_matchers.h"
 #include "support/forwarding_backend.h"
@@ -48,13 +47,15 @@ TEST(WarmUp, NothingRunsWhereTheSizeIsKnown) {
   EXPECT_EQ(backend.largest_step, 0);
 }
 
-// The reference on a machine that has no memory for more than a page.
-class SmallHostBackend : public ForwardingBackend {
+// The reference, which takes memory for one page however many are asked for.
+class OnePageBackend : public ForwardingBackend {
  public:
-  SmallHostBackend()
+  OnePageBackend()
       : ForwardingBackend(std::make_unique<ReferenceBackend>(BackendOptions{.threads = 1})) {}
-  HostBytes host_bytes(std::span<const TensorView>, const KvConfig& kv) const override {
-    return {.kv_cache = kv.num_pages > 1 ? std::numeric_limits<int64_t>::max() : 0};
+  HostBytes host_bytes(std::span<const TensorView> weights, const KvConfig& kv) const override {
+    HostBytes bytes = ForwardingBackend::host_bytes(weights, kv);
+    bytes.mapped += mapped;
+    return bytes;
   }
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override {
     pages = config.num_pages;
@@ -63,19 +64,31 @@ class SmallHostBackend : public ForwardingBackend {
     return ForwardingBackend::make_kv_storage(small);
   }
 
+  int64_t mapped = 0;
   int64_t pages = 0;
 };
 
 TEST(WarmUp, OnTheHostASizeThatIsGivenMustFitAndAnOpenOneIsWhatFits) {
-  test::TinyModel model;
-  SmallHostBackend backend;
-  for (const EngineOptions& given : {EngineOptions{.context = 128}, {.kv_tokens = 128}}) {
-    EXPECT_ERROR(ErrorCode::kOutOfMemory, "a KV cache of 128 tokens",
+  constexpr int64_t kContext = int64_t{1} << 36;  // 8.8 TB
+  ModelConfig config = test::tiny_config();
+  config.max_position = kContext;
+  test::TinyModel model(config);
+  OnePageBackend backend;
+  for (const EngineOptions& given : {EngineOptions{.context = kContext}, {.kv_tokens = kContext}}) {
+    EXPECT_ERROR(ErrorCode::kOutOfMemory, "a KV cache of 68719476736 tokens 8796.1 GB",
                  Engine(model.checkpoint(), backend, given));
   }
   EXPECT_EQ(backend.pages, 0);
   const Engine engine(model.checkpoint(), backend);
-  EXPECT_GE(backend.pages, 1);
+  const int64_t spare = spare_memory();  // may have changed in between, but not so much
+  EXPECT_GT(backend.pages * kPageBytes, spare / 2);
+  EXPECT_LT(backend.pages * kPageBytes / 2, spare);
+  EXPECT_EQ(engine.notice(),
+            "KV cache of 64 tokens: there is memory for no more of the context of 68719476736");
+  EXPECT_EQ(Engine(model.checkpoint(), backend, {.context = 64}).notice(), "");
+  backend.mapped = kContext * kPageBytes / 64;  // 8.8 TB, too
+  EXPECT_GT(Engine(model.checkpoint(), backend).context(), 0);
+  EXPECT_LT(backend.pages * kPageBytes, spare / 4);
 }
 
 }  // namespace

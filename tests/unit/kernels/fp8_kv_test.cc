@@ -118,6 +118,8 @@ TEST(Fp8Kv, ScalesAreChecked) {
 TEST(Fp8Kv, TheCpuSaysWhatToUseInstead) {
   EXPECT_ERROR(ErrorCode::kUnsupported, "K and V in fp8: use bf16 or f16, or a GPU",
                make_backend("cpu")->make_kv_storage(fp8_config()));
+  EXPECT_ERROR(ErrorCode::kUnsupported, "use bf16 or f16, or a GPU",
+               make_backend("cpu")->check_kv(fp8_config()));
 }
 
 }  // namespace

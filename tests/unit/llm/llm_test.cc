@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "llm/generation.h"
 #include "support/error_matchers.h"
 #include "support/tiny_text_model.h"
 
@@ -91,6 +92,16 @@ TEST(Llm, AnIdBeyondTheTokenizersVocabularyHasNoText) {
   const Output output = llm.generate("hello", kShort);
   EXPECT_EQ(output.tokens.size(), 24);
   EXPECT_GT(*std::max_element(output.tokens.begin(), output.tokens.end()), padded.kEnd);
+}
+
+TEST(Llm, ARequestThatFailsSaysWhatTheEngineSays) {
+  Generation::State state({}, {});
+  Event last;
+  last.finish = FinishReason::kError;
+  last.error = "a step needs 5 GB more";
+  last.error_code = ErrorCode::kOutOfMemory;
+  state.finish(last);
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "a step needs 5 GB more", state.result.get());
 }
 
 TEST(Llm, SaysThatAProfileIsNotUsed) {

@@ -117,13 +117,28 @@ TEST_F(ModelsTest, WhatTheHostHasNoRoomForIsRefusedBeforeItIsLoaded) {
   const KvConfig kv{.num_layers = 1, .num_kv_heads = 1, .head_dim = 64, .num_pages = 3};
   HugeOnHost weights({.weights = kPetabyte, .kv_cache = kPetabyte});
   EXPECT_ERROR(ErrorCode::kOutOfMemory,
-               "tiny: the weights need 1000000.0 GB and a KV cache of 192 tokens 1000000.0 GB",
-               load_model(tiny.checkpoint(), weights, {}, kv));
-  EXPECT_ERROR(ErrorCode::kOutOfMemory, "fewer --layers",
+               "tiny: the weights need 1000000.0 GB, and this machine has ",
                load_model(tiny.checkpoint(), weights, {}, kv));
   HugeOnHost cache({.weights = 1, .kv_cache = kPetabyte});
-  EXPECT_ERROR(ErrorCode::kOutOfMemory, "a shorter context (--ctx), fewer kv_tokens (--kv-tokens)",
+  EXPECT_ERROR(ErrorCode::kOutOfMemory,
+               "tiny: the weights need 0.0 GB and a KV cache of 192 tokens 1000000.0 GB",
                load_model(tiny.checkpoint(), cache, {}, kv));
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "take a shorter context, fewer kv_tokens or",
+               load_model(tiny.checkpoint(), cache, {}, kv));
+  KvConfig least = kv;  // that nobody asked for
+  least.num_pages = 1;
+  EXPECT_ERROR(ErrorCode::kOutOfMemory, "to give; take a smaller model",
+               load_model(tiny.checkpoint(), cache, {}, least));
+}
+
+TEST_F(ModelsTest, KnowsWhatStaysMapped) {
+  test::TinyModel tiny(test::tiny_config());
+  const int64_t all = tiny.checkpoint().tensor_bytes();
+  const auto reference = make_backend("reference", {.threads = 1});
+  EXPECT_EQ(mapped_bytes(tiny.checkpoint(), *reference), all);
+  const auto cpu = make_backend("cpu", {.threads = 1});  // it copies vectors
+  EXPECT_GT(mapped_bytes(tiny.checkpoint(), *cpu), all / 2);
+  EXPECT_LT(mapped_bytes(tiny.checkpoint(), *cpu), all);
 }
 
 TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
@@ -132,6 +147,10 @@ TEST_F(ModelsTest, AKvCacheThatCannotBeIsRefusedBeforeAnythingIsLoaded) {
     OnCpu() : ForwardingBackend(make_backend("cpu", {.threads = 1})) {}
     WeightPtr load(const TensorView&) override {
       ADD_FAILURE() << "a weight is loaded";
+      return nullptr;
+    }
+    std::unique_ptr<KvStorage> make_kv_storage(const KvConfig&) override {
+      ADD_FAILURE() << "memory is taken to ask";
       return nullptr;
     }
   };

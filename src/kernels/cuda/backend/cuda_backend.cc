@@ -120,18 +120,7 @@ WeightPtr CudaBackend::load(const TensorView& view) {
 }
 
 std::unique_ptr<KvStorage> CudaBackend::make_kv_storage(const KvConfig& config) {
-  check_kv_config(config);
-  check(config.dtype == DType::kBF16 || config.dtype == DType::kF8E4M3, ErrorCode::kUnsupported,
-        "a KV cache in {} on a GPU: bf16 and fp8 are possible", dtype_name(config.dtype));
-  AttentionShape shape;
-  shape.num_heads = shape.num_kv_heads = config.num_kv_heads;
-  shape.head_dim = config.head_dim;
-  for (Phase phase : kPhases) {
-    const AttentionConfig wanted =
-        attention_config(shape, config.dtype, config.page_size, phase, device_);
-    validate(wanted);
-    select_kernel(wanted);
-  }
+  check_kv(config);
   const DeviceScope scope(device_);
   return std::make_unique<CudaKvStorage>(config, own_->stream.get(), own_->kv_bytes);
 }

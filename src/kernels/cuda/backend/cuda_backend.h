@@ -38,6 +38,7 @@ class CudaBackend final : public Backend {
 
   void check_fits(std::span<const TensorView> weights) const override;
   WeightPtr load(const TensorView& view) override;
+  void check_kv(const KvConfig& config) const override;
   std::unique_ptr<KvStorage> make_kv_storage(const KvConfig& config) override;
   int64_t memory_for_kv(const KvConfig& config) const override;
   std::optional<MemoryUse> memory_use() const override;

@@ -1,10 +1,13 @@
-// What the CUDA backend says of its GPU's memory.
+// What the CUDA backend says of its GPU's memory, and of what may be kept there.
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/contract.h"
 #include "kernels/cuda/backend/cuda_backend.h"
 #include "kernels/cuda/backend/kv_storage.h"
 #include "kernels/cuda/backend/weights.h"
+#include "kernels/cuda/config_check.h"
+#include "kernels/cuda/select.h"
 
 namespace hopskip::cuda {
 namespace {
@@ -25,6 +28,21 @@ void CudaBackend::check_fits(std::span<const TensorView> weights) const {
   check(needed <= static_cast<int64_t>(free), ErrorCode::kOutOfMemory, "{}",
         no_room_text("the weights", needed, device_, static_cast<int64_t>(free),
                      static_cast<int64_t>(total), "take a smaller model"));
+}
+
+void CudaBackend::check_kv(const KvConfig& config) const {
+  check_kv_config(config);
+  check(config.dtype == DType::kBF16 || config.dtype == DType::kF8E4M3, ErrorCode::kUnsupported,
+        "a KV cache in {} on a GPU: bf16 and fp8 are possible", dtype_name(config.dtype));
+  AttentionShape shape;
+  shape.num_heads = shape.num_kv_heads = config.num_kv_heads;
+  shape.head_dim = config.head_dim;
+  for (Phase phase : kPhases) {
+    const AttentionConfig wanted =
+        attention_config(shape, config.dtype, config.page_size, phase, device_);
+    validate(wanted);
+    select_kernel(wanted);
+  }
 }
 
 int64_t CudaBackend::memory_for_kv(const KvConfig& config) const {
