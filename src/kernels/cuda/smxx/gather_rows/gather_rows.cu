@@ -1,4 +1,5 @@
 #include "kernels/cuda/common/chunk.cuh"
+#include "kernels/cuda/common/macros.cuh"
 #include "kernels/cuda/common/overlap.cuh"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
 
@@ -6,19 +7,35 @@ namespace hopskip::cuda {
 namespace smxx {
 
 constexpr int kThreads = 256;
+constexpr int kRowsAtOnce = 4;  // so many loads of a thread are on their way
 
-// Widths and strides count Units.
+// A CTA has kRowsAtOnce rows at a time. Widths and strides count Units.
 template <typename Unit>
 __global__ void __launch_bounds__(kThreads) gather_rows(const GatherRowsArgs args) {
   wait_for_previous();
-  for (int64_t item = blockIdx.x * int64_t{kThreads} + threadIdx.x; item < args.rows * args.cols;
-       item += int64_t{gridDim.x} * kThreads) {
-    const int64_t row = item / args.cols;
-    const int64_t col = item % args.cols;
-    const int64_t from = args.index32 != nullptr ? args.index32[row] : args.index64[row];
-    if (from >= 0) {
-      static_cast<Unit*>(args.out)[row * args.out_stride + col] =
-          static_cast<const Unit*>(args.x)[from * args.x_stride + col];
+  for (int64_t first = int64_t{blockIdx.x} * kRowsAtOnce; first < args.rows;
+       first += int64_t{gridDim.x} * kRowsAtOnce) {
+    const Unit* from[kRowsAtOnce];  // null: nothing is copied
+    HOPSKIP_UNROLL
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      const int64_t row = first + i;
+      const int64_t index = row >= args.rows          ? -1
+                            : args.index32 != nullptr ? args.index32[row]
+                                                      : args.index64[row];
+      from[i] = index >= 0 ? static_cast<const Unit*>(args.x) + index * args.x_stride : nullptr;
+    }
+    for (int64_t col = threadIdx.x; col < args.cols; col += kThreads) {
+      Unit r[kRowsAtOnce];
+      HOPSKIP_UNROLL
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        r[i] = from[i] != nullptr ? from[i][col] : Unit{};
+      }
+      HOPSKIP_UNROLL
+      for (int i = 0; i < kRowsAtOnce; ++i) {
+        if (from[i] != nullptr) {
+          static_cast<Unit*>(args.out)[(first + i) * args.out_stride + col] = r[i];
+        }
+      }
     }
   }
 }
@@ -33,8 +50,7 @@ void launch(GatherRowsArgs args, CudaStream stream) {
     *extent = *extent * args.element_bytes / static_cast<int64_t>(sizeof(Unit));
   }
   launch_overlapped("gather_rows", smxx::gather_rows<Unit>,
-                    dim3(grid_for(args.rows * args.cols, smxx::kThreads)), smxx::kThreads, 0,
-                    stream, args);
+                    dim3(grid_for(args.rows, smxx::kRowsAtOnce)), smxx::kThreads, 0, stream, args);
 }
 
 bool fits(const GatherRowsArgs& args, int64_t unit) {
