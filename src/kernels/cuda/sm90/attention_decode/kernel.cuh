@@ -540,9 +540,9 @@ struct DecodeKernel {
       ptx::fence_barrier_init();
     }
     Warp warp(args, maps, s);
-    // The plan was copied, and no kernel starts before a copy has ended: where the first item's keys
-    // are is found out while the kernel before ends. These loads wait for each other, a microsecond
-    // or two.
+    // The plan was copied, and no kernel starts before a copy has ended: where the first item's
+    // keys are is found out while the kernel before ends. These loads wait for each other, a
+    // microsecond or two.
     warp.locate(blockIdx.x);
     wait_for_previous();
     while (warp.exists()) {
