@@ -14,13 +14,17 @@
 
 #include "base/check.h"
 #include "base/float16.h"
+#include "kernels/cuda/sm90/gemv/launch.h"
 #include "kernels/cuda/sm90/grouped_gemm/launch.h"
+#include "kernels/cuda/sm90/moe_few/launch.h"
 #include "kernels/cuda/smxx/embed/launch.h"
 #include "kernels/cuda/smxx/gather_rows/launch.h"
+#include "kernels/cuda/smxx/gemv/launch.h"
 #include "kernels/cuda/smxx/grouped_gemv/launch.h"
 #include "kernels/cuda/smxx/kv_append/launch.h"
 #include "kernels/cuda/smxx/kv_expand/launch.h"
 #include "kernels/cuda/smxx/moe_combine/launch.h"
+#include "kernels/cuda/smxx/moe_few/launch.h"
 #include "kernels/cuda/smxx/moe_permute/launch.h"
 #include "kernels/cuda/smxx/moe_route/launch.h"
 #include "kernels/cuda/smxx/rms_norm/launch.h"
@@ -93,7 +97,7 @@ class Meter {
     cuda(cudaStreamCreate(&stream_), "cannot make a stream");
     cuda(cudaEventCreate(&start_), "cannot make an event");
     cuda(cudaEventCreate(&stop_), "cannot make an event");
-    fmt::print("{:<14} {:>6} {:<24} {:>10} {:>9} {:>8} {:>10}\n", "kernel", "tokens", "case",
+    fmt::print("{:<15} {:>6} {:<24} {:>10} {:>9} {:>8} {:>10}\n", "kernel", "tokens", "case",
                "cold us", "GB/s", "TFLOP/s", "in graph");
   }
 
@@ -122,7 +126,7 @@ class Meter {
     }
     cudaGraphExecDestroy(instance);
     cudaGraphDestroy(graph);
-    fmt::print("{:<14} {:>6} {:<24} {:>10.2f} {:>9.0f} {:>8.1f} {:>10.2f}\n", kernel, tokens, what,
+    fmt::print("{:<15} {:>6} {:<24} {:>10.2f} {:>9.0f} {:>8.1f} {:>10.2f}\n", kernel, tokens, what,
                1e6 * cold, 1e-9 * bytes / cold, 1e-12 * flops / cold, 1e6 * in_graph / kInGraph);
   }
 
@@ -351,6 +355,86 @@ void measure_moe(Meter& meter, const MoeWeights& w, int64_t tokens, int block_ro
       });
 }
 
+// The products of a layer of Llama-3.1-8B, by the kernel of any GPU and by the weight stream.
+void measure_gemv(Meter& meter, int tokens, bool hopper) {
+  struct Case {
+    const char* what;
+    int in;
+    std::vector<int> outs;
+    bool normed, gated;
+  };
+  const Case cases[] = {{"norm, q, k, v", 4096, {4096, 1024, 1024}, true, false},
+                        {"o", 4096, {4096}, false, false},
+                        {"norm, gate, up, silu", 4096, {14336, 14336}, true, true},
+                        {"down", 14336, {4096}, false, false}};
+  for (const Case& c : cases) {
+    const int64_t rows = std::accumulate(c.outs.begin(), c.outs.end(), int64_t{0});
+    const Bf16s w(rows * c.in);
+    const Bf16s x(int64_t{tokens} * c.in);
+    const Floats residual(int64_t{tokens} * c.in);
+    const Floats norm(c.in);
+    const Bf16s y(tokens * rows);
+    GemvArgs args{.x = c.normed ? static_cast<const void*>(residual.get()) : x.get(),
+                  .x_stride = c.in,
+                  .tokens = tokens,
+                  .in = c.in,
+                  .norm = c.normed ? norm.get() : nullptr,
+                  .eps = 1e-6f,
+                  .num_terms = static_cast<int32_t>(c.outs.size()),
+                  .gated = c.gated};
+    int64_t row = 0;
+    for (size_t i = 0; i < c.outs.size(); ++i) {
+      args.terms[i] = {.w = w.get() + row * c.in,
+                       .y = y.get() + tokens * row,
+                       .y_stride = c.outs[i],
+                       .out = c.outs[i]};
+      row += c.outs[i];
+    }
+    const double bytes = 2.0 * static_cast<double>(rows) * c.in;
+    meter.measure("gemv", tokens, c.what, bytes, tokens * bytes,
+                  [&](CudaStream stream) { launch_gemv(args, stream); });
+    if (hopper && gemv_stream_takes(tokens, c.in)) {
+      meter.measure("gemv, stream", tokens, c.what, bytes, tokens * bytes,
+                    [&](CudaStream stream) { launch_gemv_stream(args, stream); });
+    }
+  }
+}
+
+// Router, gate, up and down, each token's experts on their own.
+void measure_moe_few(Meter& meter, const MoeWeights& w, int tokens, bool hopper) {
+  const int pairs = tokens * kChosen;
+  const Floats residual(int64_t{tokens} * kHidden);
+  const Floats norm(kHidden);
+  const Bf16s router(int64_t{kExperts} * kHidden);
+  const Floats logits(int64_t{tokens} * kExperts);
+  const Bf16s products(int64_t{pairs} * kInner);
+  const MoeFewArgs args{.x = residual.get(),
+                        .norm = norm.get(),
+                        .router = router.get(),
+                        .gate = w.gate.get(),
+                        .up = w.up.get(),
+                        .down = w.down.get(),
+                        .logits = logits.get(),
+                        .products = products.get(),
+                        .x_stride = kHidden,
+                        .logits_stride = kExperts,
+                        .tokens = tokens,
+                        .experts = kExperts,
+                        .k = kChosen,
+                        .hidden = kHidden,
+                        .inner = kInner,
+                        .eps = 1e-6f,
+                        .renormalise = true};
+  const double bytes = 2.0 * (3.0 * pairs * kInner + kExperts) * kHidden;
+  const double flops = 2.0 * (3.0 * pairs * kInner + tokens * kExperts) * kHidden;
+  meter.measure("moe_few", tokens, "norm, router, experts", bytes, flops,
+                [&](CudaStream stream) { launch_moe_few(args, stream); });
+  if (hopper && moe_few_stream_takes(args)) {
+    meter.measure("moe_few, stream", tokens, "norm, router, experts", bytes, flops,
+                  [&](CudaStream stream) { launch_moe_few_stream(args, stream); });
+  }
+}
+
 void run() {
   const std::vector<GpuInfo> gpus = list_gpus();
   check(!gpus.empty(), ErrorCode::kUnsupported, "no GPU");
@@ -361,8 +445,14 @@ void run() {
       measure_elementwise(meter, tokens, hidden);
     }
   }
-  const MoeWeights weights;
   const bool hopper = gpus.front().compute_capability == 90;
+  for (const int tokens : {1, 8}) {
+    measure_gemv(meter, tokens, hopper);
+  }
+  const MoeWeights weights;
+  for (const int tokens : {1, kMoeFewTokens}) {
+    measure_moe_few(meter, weights, tokens, hopper);
+  }
   for (const int block_rows : {1, kGroupedGemmRows}) {
     for (const int64_t tokens :
          {int64_t{1}, int64_t{16}, int64_t{64}, int64_t{256}, int64_t{8192}}) {
