@@ -70,14 +70,14 @@ constexpr std::string_view kAboutModels =
 share of skipped tiles that means something.
 )";
 constexpr std::string_view kPrefillExamples =
-    R"(  hopskip bench prefill smollm2-135m --ctx 2048,8192 --skip 0,100,1000 --text book.txt
+    R"(  hopskip bench prefill smollm2-135m --ctx 2048,8192 --skip 0,3,30 --text book.txt
   hopskip bench prefill --shape llama-3.1-8b --ctx 32768,131072 --skip-share 0,0.5,0.75 --device cuda)";
 constexpr std::string_view kDecodeAbout =
     R"(With MODEL, times are medians over --repeat runs of -n tokens. Random token ids have nothing to attend to: give
 --text for a share of skipped tiles that means something. With --shape, they are medians over -n steps.
 )";
 constexpr std::string_view kDecodeExamples =
-    R"(  hopskip bench decode smollm2-135m --ctx 4096 --skip 0,100 -n 32 --text book.txt --csv decode.csv
+    R"(  hopskip bench decode smollm2-135m --ctx 4096 --skip 0,1 -n 32 --text book.txt --csv decode.csv
   hopskip bench decode --shape qwen3-30b-a3b --ctx 8192,32768 --batch 1,8,64 -n 64 --device cuda)";
 constexpr std::string_view kThroughputAbout =
     R"(All requests are there from the start; the engine runs as many at a time as --running and its KV cache allow,
@@ -287,7 +287,7 @@ struct BenchCommand {
   ModelFlags model;
   CommonFlags common;
   ShapeBench shape;
-  std::vector<double> factors{0.0, 100.0, 1000.0};
+  std::vector<double> factors{0.0, 3.0, 30.0};
   int repeats = 3;
   int64_t new_tokens = 32;
   std::optional<std::string> text_file;

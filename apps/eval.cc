@@ -27,9 +27,9 @@ that was skipped, for each factor or sparsity of a list. --decode-from N feeds t
 so that the decode factor is measured too; the column 'decode ppl' is of those tokens alone.
 
 Examples:
-  hopskip eval smollm2-135m ppl --text book.txt --threshold-scale-factor 0,100,1000
+  hopskip eval smollm2-135m ppl --text book.txt --threshold-scale-factor 0,3,30
   hopskip eval model.gguf ppl --text book.txt --windows 2 --length 4096 --decode-from 3840 \
-      --threshold-scale-factor 0 --threshold-scale-factor prefill=1000,decode=100 -o report/)";
+      --threshold-scale-factor 0 --threshold-scale-factor prefill=30,decode=1 -o report/)";
 
 using Json = nlohmann::ordered_json;
 

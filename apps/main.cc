@@ -44,9 +44,9 @@ constexpr std::array kCommands{
 
 constexpr const char* kFooter = R"(Examples:
   hopskip run smollm2-135m -p "Why is the sky blue?" -n 64
-  hopskip run model.gguf -f book.txt --threshold-scale-factor prefill=1000,decode=100
+  hopskip run model.gguf -f book.txt --threshold-scale-factor prefill=30,decode=1
   hopskip chat smollm2-135m
-  hopskip eval smollm2-135m ppl --text book.txt --threshold-scale-factor 0,100,1000
+  hopskip eval smollm2-135m ppl --text book.txt --threshold-scale-factor 0,3,30
   hopskip calibrate model.gguf --text book.txt -o profile.json
   hopskip info smollm2-135m
 'hopskip COMMAND --help' explains a command.)";

@@ -41,7 +41,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
 std::string setting_to_yaml(const std::string& setting) {
   const size_t equals = setting.find('=');
   check(equals != std::string::npos && equals > 0, ErrorCode::kInvalidArgument,
-        "--set {}: give KEY=VALUE, e.g. sparse_attention_config.threshold_scale_factor=1000",
+        "--set {}: give KEY=VALUE, e.g. sparse_attention_config.threshold_scale_factor=30",
         setting);
   std::string yaml;
   std::string indent;

@@ -11,12 +11,12 @@
 
 namespace hopskip::apps {
 
-// "1000" for both phases, or "prefill=1000,decode=500"; a phase that is not named keeps its value
+// "30" for both phases, or "prefill=30,decode=1"; a phase that is not named keeps its value
 // from `values`. Throws InvalidArgument naming `flag`.
 PerPhase<double> parse_per_phase(const std::string& flag, const std::string& text,
                                  PerPhase<double> values = {});
 
-// "0,100,1000", or one item of the form above.
+// "0,3,30", or one item of the form above.
 std::vector<PerPhase<double>> parse_per_phase_list(const std::string& flag,
                                                    const std::vector<std::string>& items);
 

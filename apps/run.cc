@@ -21,7 +21,7 @@ template; --raw gives it the text as it is.
 
 Examples:
   hopskip run smollm2-135m -p "Name three rivers." -n 32
-  hopskip run smollm2-135m -f book.txt --threshold-scale-factor 1000 --stats stats.json
+  hopskip run smollm2-135m -f book.txt --threshold-scale-factor 30 --stats stats.json
   git diff | hopskip run model.gguf -f - --system "Summarise this change."
   hopskip run org/name -p "Hello" --temp 0.8 --top-p 0.95 --seed 1)";
 

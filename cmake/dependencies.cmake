@@ -42,7 +42,7 @@ if(HOPSKIP_CUDA_ENABLED)
     message(STATUS "CUDA backend: OFF (no cublasLt.h in ${CUDAToolkit_INCLUDE_DIRS})")
   endif()
 else()
-  set(HOPSKIP_WHY_NO_CUDA_BACKEND "configure it with -DHOPSKIP_CUDA=ON where nvcc is installed")
+  set(HOPSKIP_WHY_NO_CUDA_BACKEND "'tools/build.sh release' builds it where CUDA 13 is installed (docs/howto/building.md)")
 endif()
 
 if(HOPSKIP_TESTS)

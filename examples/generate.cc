@@ -1,5 +1,5 @@
 // Streams an answer, then says what Skip Softmax skipped.
-//   example_generate MODEL PROMPT [FACTOR]
+//   example_generate MODEL.gguf PROMPT [FACTOR]
 #include <cstdio>
 #include <cstdlib>
 
@@ -7,7 +7,9 @@
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: example_generate MODEL PROMPT [FACTOR]\n");
+    std::fprintf(stderr,
+                 "usage: example_generate MODEL PROMPT [FACTOR]\n"
+                 "MODEL: a .gguf file or a folder in Hugging Face layout\n");
     return 2;
   }
   try {

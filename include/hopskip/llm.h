@@ -32,7 +32,7 @@ struct LLMOptions {
   std::string model;
   ModelFolders folders = {};
 
-  // "auto" (the CPU, for now), "cpu", "reference", "cuda" or "cuda:N"
+  // "auto" (a GPU where there is one), "cpu", "reference", "cuda" or "cuda:N"
   std::string device = "auto";
   int threads = 0;        // CPU threads; 0: all
   std::string simd = {};  // CPU instruction set: "" (the best), "avx512_bf16", "avx2", …

@@ -128,6 +128,8 @@ def test_the_demonstration_compares_two_runs():
     lines = demo.table(statistics(3.0, 0, [1, 2, 3]), statistics(2.0, 0.5, [1, 2, 4])).splitlines()
     assert lines[1].split() == ["time", "to", "first", "token", "3.00", "s", "2.00", "s", "1.50x"]
     assert lines[4].split()[-2:] == ["50", "%"] and lines[-1].endswith("2 of 3")
+    none = demo.table(statistics(3.0, 0, [1]), statistics(2.0, 0, [1]))
+    assert "1.50x" not in none  # nothing was skipped: what differs is noise
 
 
 @pytest.mark.parametrize("tokens, words", [([1, 2], "all 2"), ([1, 2, 3], "all 2"), ([1], "1 of 2"), ([2, 2], "0 of 2")])

@@ -6,7 +6,8 @@ namespace hopskip {
 namespace {
 
 constexpr const char* kWhyNot =
-    "this build has no CUDA kernels; configure it with -DHOPSKIP_CUDA=ON where nvcc is installed";
+    "this build has no CUDA kernels; 'tools/build.sh release' builds them where CUDA is installed "
+    "(docs/howto/building.md)";
 
 }  // namespace
 
