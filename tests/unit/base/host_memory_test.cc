@@ -1,6 +1,7 @@
 #include "base/host_memory.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -18,7 +19,11 @@ constexpr int64_t kGiB = int64_t{1} << 30;
 // A folder that is laid out like /.
 class Root {
  public:
-  Root() : path_(fs::path(testing::TempDir()) / "host_memory_root") { fs::remove_all(path_); }
+  // Tests run beside each other, each in a process.
+  Root()
+      : path_(fs::path(testing::TempDir()) / ("hopskip_host_memory." + std::to_string(getpid()))) {
+    fs::remove_all(path_);
+  }
   ~Root() { fs::remove_all(path_); }
   Root(const Root&) = delete;
   Root& operator=(const Root&) = delete;
