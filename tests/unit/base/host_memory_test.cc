@@ -1,12 +1,12 @@
 #include "base/host_memory.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
+
+#include "support/checkpoint_writer.h"
 
 namespace hopskip {
 namespace {
@@ -19,23 +19,14 @@ constexpr int64_t kGiB = int64_t{1} << 30;
 // A folder that is laid out like /.
 class Root {
  public:
-  // Tests run beside each other, each in a process.
-  Root()
-      : path_(fs::path(testing::TempDir()) / ("hopskip_host_memory." + std::to_string(getpid()))) {
-    fs::remove_all(path_);
-  }
-  ~Root() { fs::remove_all(path_); }
-  Root(const Root&) = delete;
-  Root& operator=(const Root&) = delete;
-
   void write(const std::string& file, const std::string& text) const {
-    fs::create_directories((path_ / file).parent_path());
-    std::ofstream(path_ / file) << text;
+    fs::create_directories((folder_ / file).parent_path());
+    test::write_file(folder_ / file, text);
   }
-  const fs::path& path() const { return path_; }
+  const fs::path& path() const { return folder_.path(); }
 
  private:
-  fs::path path_;
+  test::TemporaryFolder folder_;
 };
 
 TEST(HostMemory, IsUnlimitedWhereNothingSays) {
